@@ -20,6 +20,7 @@ void sl_buf_init(struct sl_buf *b, size_t limit);
 void sl_buf_free(struct sl_buf *b); /* releases the memory; the buffer is then empty and usable */
 size_t sl_buf_len(const struct sl_buf *b);
 const uint8_t *sl_buf_data(const struct sl_buf *b);
+/* bytes must not lie in the buffer itself. */
 sl_err sl_buf_append(struct sl_buf *b, const void *bytes, size_t len);
 /* Room for len more bytes at *out; sl_buf_commit says how many of them were filled. */
 sl_err sl_buf_reserve(struct sl_buf *b, size_t len, uint8_t **out);

@@ -48,6 +48,7 @@ sl_err sl_write_u24(struct sl_writer *w, uint32_t v); /* SL_ERR_INVALID if v >= 
 sl_err sl_write_u32(struct sl_writer *w, uint32_t v);
 sl_err sl_write_u64(struct sl_writer *w, uint64_t v);
 sl_err sl_write_bytes(struct sl_writer *w, const void *bytes, size_t len);
-/* Opens a vector whose length prefix has prefix_bytes (1..3) bytes; *mark is passed to the closing call, which fills the length in. */
+/* Opens a vector whose length prefix has prefix_bytes (1..3) bytes; *mark is passed to the closing call, which fills the length in.
+ */
 sl_err sl_write_vec_begin(struct sl_writer *w, unsigned prefix_bytes, size_t *mark);
 sl_err sl_write_vec_end(struct sl_writer *w, unsigned prefix_bytes, size_t mark); /* SL_ERR_LIMIT: too long for its prefix */

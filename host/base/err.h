@@ -17,12 +17,12 @@ typedef int32_t sl_err;
 
 enum {
     SL_OK = 0,
-    SL_ERR_NOMEM,       /* an allocation failed */
-    SL_ERR_INVALID,     /* a caller's argument or a user's value is wrong */
-    SL_ERR_SHORT,       /* input ended too early, or the output has no room */
-    SL_ERR_LIMIT,       /* a configured or protocol limit would be exceeded */
-    SL_ERR_AGAIN,       /* not now: more input, or room, is needed */
-    SL_ERR_IO,          /* the operating system refused; errno tells why */
+    SL_ERR_NOMEM,   /* an allocation failed */
+    SL_ERR_INVALID, /* a caller's argument or a user's value is wrong */
+    SL_ERR_SHORT,   /* input ended too early, or the output has no room */
+    SL_ERR_LIMIT,   /* a configured or protocol limit would be exceeded */
+    SL_ERR_AGAIN,   /* not now: more input, or room, is needed */
+    SL_ERR_IO,      /* the operating system refused; errno tells why */
     SL_ERR_NOT_FOUND,
     SL_ERR_EXISTS,
     SL_ERR_STATE,       /* not allowed in the present state */
@@ -41,11 +41,11 @@ enum {
     SL_ERR_PEER_ALERT_BASE = 0x200
 };
 
-#define SL_ERR_ALERT(n)       ((sl_err)(SL_ERR_ALERT_BASE + (n)))
-#define SL_ERR_PEER_ALERT(n)  ((sl_err)(SL_ERR_PEER_ALERT_BASE + (n)))
-#define SL_ERR_IS_ALERT(e)    ((e) >= SL_ERR_ALERT_BASE && (e) < SL_ERR_ALERT_BASE + 256)
+#define SL_ERR_ALERT(n)         ((sl_err)(SL_ERR_ALERT_BASE + (n)))
+#define SL_ERR_PEER_ALERT(n)    ((sl_err)(SL_ERR_PEER_ALERT_BASE + (n)))
+#define SL_ERR_IS_ALERT(e)      ((e) >= SL_ERR_ALERT_BASE && (e) < SL_ERR_ALERT_BASE + 256)
 #define SL_ERR_IS_PEER_ALERT(e) ((e) >= SL_ERR_PEER_ALERT_BASE && (e) < SL_ERR_PEER_ALERT_BASE + 256)
-#define SL_ERR_ALERT_CODE(e)  ((uint8_t)((e)&0xff))
+#define SL_ERR_ALERT_CODE(e)    ((uint8_t)((e)&0xff))
 
 /* A short English phrase for any sl_err; never NULL, static storage. */
 const char *sl_err_str(sl_err err);

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -19,15 +21,28 @@ struct sl_log_value {
     const char *str; /* NULL: a number */
     uint64_t u64;
 };
-#define SL_STR(k, v)  ((struct sl_log_value){.key = (k), .str = (v) ? (v) : ""})
-#define SL_U64(k, v)  ((struct sl_log_value){.key = (k), .u64 = (uint64_t)(v)})
-#define SL_ERRV(v)    SL_STR("error", sl_err_str(v))
+/* A function, so that an array as the value draws no warning about its address. */
+static inline const char *sl_log_text(const char *s)
+{
+    return s ? s : "";
+}
+#define SL_STR(k, v) ((struct sl_log_value){.key = (k), .str = sl_log_text(v)})
+#define SL_U64(k, v) ((struct sl_log_value){.key = (k), .u64 = (uint64_t)(v)})
+#define SL_ERRV(v)   SL_STR("error", sl_err_str(v))
 
 /* To standard error at level info in text form until configured. */
 void sl_log_configure(int fd, enum sl_log_level level, enum sl_log_format format);
 
-void sl_log_write(enum sl_log_level level, const char *component, const char *message, const struct sl_log_value *values, size_t count);
+/* Whether a line of this level would be written: to spare the work of preparing one. */
+bool sl_log_enabled(enum sl_log_level level);
 
-#define sl_log(level, component, message, ...)                                                                                             \
-    sl_log_write((level), (component), (message), (struct sl_log_value[]){{0}, ##__VA_ARGS__} + 1,                                         \
+/* Lines that could not be written (a full disk, a closed pipe) since the start. */
+uint64_t sl_log_lost(void);
+
+/* Strings are cut at 1 KiB, a line at 4 KiB ("truncated=1"). errno is kept. */
+void sl_log_write(enum sl_log_level level, const char *component, const char *message, const struct sl_log_value *values,
+                  size_t count);
+
+#define sl_log(level, component, message, ...)                                                                                     \
+    sl_log_write((level), (component), (message), (struct sl_log_value[]){{0}, ##__VA_ARGS__} + 1,                                 \
                  sizeof((struct sl_log_value[]){{0}, ##__VA_ARGS__}) / sizeof(struct sl_log_value) - 1)
