@@ -15,8 +15,8 @@ endif()
 add_library(sluice_flags INTERFACE)
 target_include_directories(sluice_flags INTERFACE ${CMAKE_SOURCE_DIR}/host)
 target_compile_definitions(sluice_flags INTERFACE _GNU_SOURCE SLUICE_VERSION="${PROJECT_VERSION}")
-target_compile_options(sluice_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
-  -fno-omit-frame-pointer -fstack-protector-strong -fno-common)
+target_compile_options(sluice_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-omit-frame-pointer -fstack-protector-strong -fno-common)
 if(SLUICE_SANITIZE)
   target_compile_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
@@ -42,8 +42,8 @@ function(sl_library name)
 endfunction()
 
 # sl_unit_test(record gcm LINK sl_record): tests/unit/record/test_gcm.c becomes the CTest unit.record.gcm. The test runs in its
-# binary folder and finds the source tree in the macro SLUICE_SOURCE_DIR. THREADS marks a test that starts threads: it also runs under
-# ThreadSanitizer (CTest label "threads").
+# binary folder and finds the source tree in the macro SLUICE_SOURCE_DIR. THREADS marks a test that starts threads: it also runs
+# under ThreadSanitizer (CTest label "threads").
 function(sl_unit_test library file)
   cmake_parse_arguments(A "THREADS" "" "LINK" ${ARGN})
   set(target test_${library}_${file})
@@ -58,8 +58,8 @@ function(sl_unit_test library file)
   endif()
 endfunction()
 
-# sl_fuzz_target(client_hello LINK sl_tls): tests/fuzz/fuzz_client_hello.c, seeded from tests/fuzz/corpus/client_hello/; a short run is the
-# CTest fuzz.client_hello. Without SLUICE_FUZZ nothing is built.
+# sl_fuzz_target(client_hello LINK sl_tls): tests/fuzz/fuzz_client_hello.c, seeded from tests/fuzz/corpus/client_hello/; a short run
+# is the CTest fuzz.client_hello. Without SLUICE_FUZZ nothing is built.
 function(sl_fuzz_target name)
   cmake_parse_arguments(A "" "" "LINK" ${ARGN})
   if(NOT SLUICE_FUZZ)
@@ -72,8 +72,8 @@ function(sl_fuzz_target name)
   set(corpus ${CMAKE_CURRENT_BINARY_DIR}/corpus-${name})
   file(MAKE_DIRECTORY ${corpus})
   file(MAKE_DIRECTORY ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-  add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -max_len=20000 -timeout=10 -rss_limit_mb=2048 ${corpus}
-    ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -max_len=20000 -timeout=10 -rss_limit_mb=2048
+    ${corpus} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
   set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120)
 endfunction()
 

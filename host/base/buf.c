@@ -58,7 +58,7 @@ sl_err sl_buf_reserve(struct sl_buf *b, size_t len, uint8_t **out)
         if (!base)
             return SL_ERR_NOMEM;
     }
-    if (content > 0)
+    if (b->base && content > 0)
         memmove(base, b->base + b->head, content);
     if (base != b->base)
         free(b->base);
