@@ -19,7 +19,7 @@ endif()
 install(FILES host/cli/sluicectl.bash DESTINATION share/bash-completion/completions RENAME sluicectl OPTIONAL)
 install(FILES LICENSE README.md DESTINATION share/doc/sluice OPTIONAL)
 install(DIRECTORY docs/ DESTINATION share/doc/sluice FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN "*.png")
-install(DIRECTORY proto/ DESTINATION share/sluice/proto FILES_MATCHING PATTERN "*.proto")
+install(DIRECTORY proto/ DESTINATION share/sluice/proto FILES_MATCHING PATTERN "*.proto" PATTERN "sluice/test" EXCLUDE)
 
 install(CODE "
   set(source \"${CMAKE_SOURCE_DIR}\")
