@@ -72,7 +72,7 @@ function(sl_fuzz_target name)
   set(corpus ${CMAKE_CURRENT_BINARY_DIR}/corpus-${name})
   file(MAKE_DIRECTORY ${corpus})
   file(MAKE_DIRECTORY ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-  add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -max_len=20000 -timeout=10 -rss_limit_mb=2048
+  add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=100000 -max_total_time=15 -max_len=20000 -timeout=10 -rss_limit_mb=2048
     ${corpus} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
   set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120)
 endfunction()
