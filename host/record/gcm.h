@@ -20,16 +20,17 @@
 
 #include "base/err.h"
 
-enum { SL_GCM_IV_BYTES = 12, SL_GCM_TAG_BYTES = 16, SL_GCM_AAD_MAX = 16, SL_GCM_ALIGN = 64 };
+enum { SL_GCM_IV_BYTES = 12, SL_GCM_TAG_BYTES = 16, SL_GCM_AAD_MAX = 16, SL_GCM_ALIGN = 64, SL_GCM_STREAM_BYTES = 112 };
 
-/* SP 800-38D section 5.2.1.1: len(P) <= 2^39 - 256 bits. Enforced by sl_gcm_encrypt, sl_gcm_decrypt and sl_gcm_transcode. */
+/* SP 800-38D section 5.2.1.1: len(P) <= 2^39 - 256 bits. Enforced by every function that takes text (G15). */
 #define SL_GCM_TEXT_MAX ((UINT64_C(1) << 36) - 32)
 
 struct sl_gcm_engine;
 
 /* A message in the making. Holds keystream: it lives in secret memory or is wiped after use. */
 struct sl_gcm_stream {
-    _Alignas(16) uint8_t opaque[144];
+    _Alignas(16) uint8_t opaque[SL_GCM_STREAM_BYTES]; /* the engine's */
+    uint64_t text_len;
 };
 
 /* The usable engines, best first; *count of them. Thread-safe. Static storage. */
@@ -55,8 +56,8 @@ sl_err sl_gcm_key_new(const struct sl_gcm_engine *engine, const uint8_t *key, si
 void sl_gcm_key_free(struct sl_gcm_key *key);
 
 /*
- * A message in pieces: begin, any number of encrypt (or decrypt) calls with pieces of any length, then finish or verify. One
- * message at a time for a key; a key is not shared between threads. in == out is allowed, other overlap is not. aad_len <=
+ * A message in pieces: begin, then any number of encrypt calls and finish, or of decrypt calls and verify, pieces of any length.
+ * One message at a time for a key; a key is not shared between threads. in == out is allowed, other overlap is not. aad_len <=
  * SL_GCM_AAD_MAX. Errors: SL_ERR_INVALID (aad too long), SL_ERR_LIMIT (text longer than SL_GCM_TEXT_MAX; nothing was done),
  * SL_ERR_CRYPTO.
  *

@@ -15,6 +15,8 @@
 #include "record/gcm.h"
 #include "record/keys.h"
 
+#define SL_RECORD_SEAL_MAX UINT64_C(23726566) /* floor(2^24.5) records under one key, RFC 8446 section 5.5 (G3) */
+
 struct sl_record; /* a key, its sequence number and epoch; in secret memory */
 
 /* Takes the half over: *half is wiped on success and unchanged on failure. engine NULL: the default. SL_ERR_INVALID: an empty half.
@@ -31,7 +33,7 @@ sl_err sl_record_step(struct sl_record *r);
 /*
  * Seals len bytes of content into a record at out (padding zero bytes follow the type in TLS 1.3; must be 0 in TLS 1.2); *out_len
  * is its length. out does not overlap content. SL_ERR_SHORT: out_cap is too small. SL_ERR_INVALID: content and padding are longer
- * than a record may be. SL_ERR_LIMIT: 2^24.5 records were sealed under this key (G3). After a failure the sequence number has not
+ * than a record may be. SL_ERR_LIMIT: SL_RECORD_SEAL_MAX. After a failure the sequence number has not
  * moved and nothing sealed is in out.
  */
 sl_err sl_record_seal(struct sl_record *r, enum sl_tls_content type, const uint8_t *content, size_t len, size_t padding,

@@ -33,12 +33,12 @@
 #include "base/err.h"
 #include "record/gcm.h"
 #include "record/keys.h"
+#include "record/record.h"
 #include "record/tls.h"
 
 enum {
     SL_TRANSCODER_HOLD = 4096,                  /* default hold_limit */
     SL_TRANSCODER_HOLD_ALL = SL_TLS_RECORD_MAX, /* a hold_limit with which nothing leaves unverified */
-    SL_TRANSCODER_SEAL_MAX = 23726566,          /* floor(2^24.5) records under one key, RFC 8446 section 5.5 (G3) */
     SL_TRANSCODER_SEAL_RESERVE = 4,             /* of them kept for a KeyUpdate or alerts of our own */
     SL_TRANSCODER_OWN_RECORD_MAX = 64           /* room that always suffices for a record of our own */
 };
@@ -66,7 +66,7 @@ struct sl_transcoder_options {
     bool drop_tickets;                  /* leave NewSessionTicket out, when its record is not cut through */
     bool auto_rekey;                    /* TLS 1.3: near the limit insert a KeyUpdate of our own on the seal side */
     size_t hold_limit;                  /* fragment bytes; 0: SL_TRANSCODER_HOLD */
-    uint64_t seal_limit; /* records under one key; 0 or more than it: SL_TRANSCODER_SEAL_MAX; > SL_TRANSCODER_SEAL_RESERVE */
+    uint64_t seal_limit; /* records under one key; 0 or more than it: SL_RECORD_SEAL_MAX; > SL_TRANSCODER_SEAL_RESERVE */
 
     /* The content of a verified record, without padding, before on_record. The bytes are borrowed for the call. NULL: nobody looks.
      */

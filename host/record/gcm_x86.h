@@ -1,0 +1,732 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * AES-GCM with the AES and carry-less multiply instructions of x86, for vectors of 1, 2 or 4 blocks. A .c file defines LANES and
+ * includes this; it is compiled with the instruction set that it needs.
+ *
+ * Notation. Blocks are 128 bits. GHASH of X_1..X_m under H is ((X_1·H ⊕ X_2)·H ⊕ ... )·H in GF(2^128) [SP 800-38D section 6.4].
+ *
+ * 1. Byte order. GHASH numbers bits from the wrong end for this CPU. Instead of reflecting bits we reverse the bytes of every block
+ * and work in the field of POLYVAL, where a·b stands for the product times x^-128 and h = H·x [RFC 8452 appendix A]; the result is
+ * GHASH's.
+ * 2. Aggregated reduction. With n blocks and the powers h^n..h^1 in store,
+ *        Y' = (Y ⊕ X_1)·h^n ⊕ X_2·h^(n-1) ⊕ ... ⊕ X_n·h
+ *    needs one reduction: products are summed unreduced, as 256-bit values lo + mid·x^64 + hi·x^128.
+ * 3. Karatsuba. mid = (a_lo ⊕ a_hi)(b_lo ⊕ b_hi) ⊕ lo ⊕ hi: three multiplications instead of four. b_lo ⊕ b_hi of the powers is
+ *    in store (8 bytes each), two to a 128-bit lane so that one vector serves two vectors of data; those of the data are made by
+ * one pair of unpack instructions for two vectors.
+ * 4. Reduction (Montgomery): lo is folded into hi in two steps of a multiplication by 0xc2·2^56 each.
+ * 5. Interleaving. A batch is what 8 vectors hold (4 of 64 bytes). The rounds of AES on the counters of one batch are
+ *    interleaved with the multiplications for a batch whose ciphertext is there already: when decrypting the same one, when
+ * encrypting the one before. AES and multiplication share two pipes of the CPU: the point is to keep both always busy. The chained
+ * value Y enters last, so that the chain from batch to batch is one multiplication and one reduction long.
+ * 6. The last blocks and the length block are hashed together, with the powers h^k..h: no lone multiplication at the end.
+ *
+ * Nothing here branches on, or is indexed by, secret data.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "record/gcm_engine.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if LANES == 1
+typedef __m128i vec;
+#define V_LOAD(p)        _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define V_STORE(p, v)    _mm_storeu_si128((__m128i *)(void *)(p), (v))
+#define V_SPREAD(x)      (x)
+#define V_FIRST(x)       (x)
+#define V_ZERO()         _mm_setzero_si128()
+#define V_XOR(a, b)      _mm_xor_si128((a), (b))
+#define V_ADD(a, b)      _mm_add_epi32((a), (b))
+#define V_SHUFFLE(a, m)  _mm_shuffle_epi8((a), (m))
+#define V_AES(a, k)      _mm_aesenc_si128((a), (k))
+#define V_AES_LAST(a, k) _mm_aesenclast_si128((a), (k))
+#define V_MUL(a, b, i)   _mm_clmulepi64_si128((a), (b), (i))
+#define V_LOW(a, b)      _mm_unpacklo_epi64((a), (b))
+#define V_HIGH(a, b)     _mm_unpackhi_epi64((a), (b))
+#elif LANES == 2
+typedef __m256i vec;
+#define V_LOAD(p)        _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define V_STORE(p, v)    _mm256_storeu_si256((__m256i *)(void *)(p), (v))
+#define V_SPREAD(x)      _mm256_broadcastsi128_si256(x)
+#define V_FIRST(x)       _mm256_inserti128_si256(_mm256_setzero_si256(), (x), 0)
+#define V_ZERO()         _mm256_setzero_si256()
+#define V_XOR(a, b)      _mm256_xor_si256((a), (b))
+#define V_ADD(a, b)      _mm256_add_epi32((a), (b))
+#define V_SHUFFLE(a, m)  _mm256_shuffle_epi8((a), (m))
+#define V_AES(a, k)      _mm256_aesenc_epi128((a), (k))
+#define V_AES_LAST(a, k) _mm256_aesenclast_epi128((a), (k))
+#define V_MUL(a, b, i)   _mm256_clmulepi64_epi128((a), (b), (i))
+#define V_LOW(a, b)      _mm256_unpacklo_epi64((a), (b))
+#define V_HIGH(a, b)     _mm256_unpackhi_epi64((a), (b))
+#elif LANES == 4
+typedef __m512i vec;
+#define V_LOAD(p)        _mm512_loadu_si512((const void *)(p))
+#define V_STORE(p, v)    _mm512_storeu_si512((void *)(p), (v))
+#define V_SPREAD(x)      _mm512_broadcast_i32x4(x)
+#define V_FIRST(x)       _mm512_inserti32x4(_mm512_setzero_si512(), (x), 0)
+#define V_ZERO()         _mm512_setzero_si512()
+#define V_XOR(a, b)      _mm512_xor_si512((a), (b))
+#define V_ADD(a, b)      _mm512_add_epi32((a), (b))
+#define V_SHUFFLE(a, m)  _mm512_shuffle_epi8((a), (m))
+#define V_AES(a, k)      _mm512_aesenc_epi128((a), (k))
+#define V_AES_LAST(a, k) _mm512_aesenclast_epi128((a), (k))
+#define V_MUL(a, b, i)   _mm512_clmulepi64_epi128((a), (b), (i))
+#define V_LOW(a, b)      _mm512_unpacklo_epi64((a), (b))
+#define V_HIGH(a, b)     _mm512_unpackhi_epi64((a), (b))
+#else
+#error "LANES is 1, 2 or 4"
+#endif
+
+/* Enough independent chains to hide the latency of a round (4 cycles, two 32-byte or one 64-byte round per cycle). */
+#if LANES == 4
+#define EACH(op) op(0) op(1) op(2) op(3)
+#else
+#define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7)
+#endif
+
+enum { BLOCK = 16, VECTOR = LANES * BLOCK, VECTORS = LANES == 4 ? 4 : 8, BATCH = LANES * VECTORS, BATCH_BYTES = BATCH * BLOCK };
+
+struct x86_key {
+    struct sl_gcm_key head;
+    _Alignas(16) uint8_t round_key[15][BLOCK];
+    uint8_t power[BATCH][BLOCK]; /* h^BATCH .. h^1 */
+    uint8_t halves[BATCH][8];    /* step 3; read past the end of power[] must stay inside the object */
+};
+_Static_assert(sizeof(struct x86_key) <= 704, "an idle connection holds four of these");
+_Static_assert(VECTOR - BLOCK <= BATCH * 8, "a vector load from the last power stays inside the object");
+
+struct x86_stream {
+    __m128i hash;    /* Y, in reversed bytes */
+    __m128i mask;    /* E(K, J0) */
+    __m128i counter; /* of the next block, in reversed bytes */
+    __m128i key;     /* keystream of the block that is begun */
+    __m128i partial; /* its ciphertext so far, then zeros */
+    uint64_t aad_len, text_len;
+};
+_Static_assert(sizeof(struct x86_stream) <= SL_GCM_STREAM_BYTES, "fits the opaque type");
+
+INLINE __m128i reversed_mask(void)
+{
+    return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+INLINE __m128i reversed(__m128i x)
+{
+    return _mm_shuffle_epi8(x, reversed_mask());
+}
+
+INLINE __m128i load_block(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+INLINE void store_block(uint8_t *p, __m128i x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, x);
+}
+
+/* ---- GHASH ---- */
+
+INLINE __m128i reduce(__m128i lo, __m128i mid, __m128i hi)
+{
+    const __m128i poly = _mm_set_epi64x((long long)0xc200000000000000ULL, 1);
+    lo = _mm_xor_si128(lo, _mm_slli_si128(mid, 8));
+    hi = _mm_xor_si128(hi, _mm_srli_si128(mid, 8));
+    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
+    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
+    return _mm_xor_si128(hi, lo);
+}
+
+INLINE __m128i multiply(__m128i a, __m128i b)
+{
+    __m128i lo = _mm_clmulepi64_si128(a, b, 0x00);
+    __m128i hi = _mm_clmulepi64_si128(a, b, 0x11);
+    __m128i mid = _mm_xor_si128(_mm_clmulepi64_si128(a, b, 0x01), _mm_clmulepi64_si128(a, b, 0x10));
+    return reduce(lo, mid, hi);
+}
+
+/* H·x in the field of POLYVAL. */
+INLINE __m128i times_x(__m128i a)
+{
+    __m128i carry = _mm_srli_epi64(a, 63);
+    __m128i top = _mm_shuffle_epi32(carry, 0xaa);           /* the bit that leaves, in every 32-bit word */
+    __m128i fold = _mm_sub_epi32(_mm_setzero_si128(), top); /* ... as a mask */
+    __m128i shifted = _mm_or_si128(_mm_slli_epi64(a, 1), _mm_slli_si128(carry, 8));
+    return _mm_xor_si128(shifted, _mm_and_si128(fold, _mm_set_epi64x((long long)0xc200000000000000ULL, 1)));
+}
+
+/* The sum of the lanes. */
+INLINE __m128i fold_lanes(vec v)
+{
+#if LANES == 1
+    return v;
+#elif LANES == 2
+    return _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+#else
+    __m256i half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    return _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+#endif
+}
+
+INLINE const struct x86_key *x86_key(const struct sl_gcm_key *key)
+{
+    return (const struct x86_key *)(const void *)key;
+}
+
+/* Hashes count blocks (1..BATCH) that lie at p; up to VECTOR bytes after them are zero. */
+INLINE __m128i hash_few(const struct x86_key *k, __m128i hash, const uint8_t *p, size_t count)
+{
+    const vec swap = V_SPREAD(reversed_mask());
+    const uint8_t *power = k->power[BATCH - count];
+    vec lo = V_ZERO(), mid = V_ZERO(), hi = V_ZERO();
+    vec chained = V_FIRST(hash);
+    for (size_t i = 0; i < count; i += LANES) {
+        vec x = V_XOR(V_SHUFFLE(V_LOAD(p + i * BLOCK), swap), chained);
+        vec h = V_LOAD(power + i * BLOCK);
+        lo = V_XOR(lo, V_MUL(x, h, 0x00));
+        hi = V_XOR(hi, V_MUL(x, h, 0x11));
+        mid = V_XOR(mid, V_XOR(V_MUL(x, h, 0x01), V_MUL(x, h, 0x10)));
+        chained = V_ZERO();
+    }
+    return reduce(fold_lanes(lo), fold_lanes(mid), fold_lanes(hi));
+}
+
+/*
+ * Steps 2 and 3 for a batch, cut into single multiplications so that they can be dealt out between the rounds of AES. A pair is two vectors
+ * of data; HASH_PAIR multiplications each. The pair that Y enters comes last.
+ */
+enum { HASH_PAIR = 6, HASH_STEPS = VECTORS / 2 * HASH_PAIR };
+
+struct hash_batch {
+    vec lo, mid, hi; /* the sums */
+    vec x0, x1, halves;
+    vec chained; /* Y in the first lane */
+    vec swap;
+};
+
+INLINE void hash_start(struct hash_batch *h, __m128i hash)
+{
+    h->lo = h->mid = h->hi = V_ZERO();
+    h->chained = V_FIRST(hash);
+    h->swap = V_SPREAD(reversed_mask());
+}
+
+INLINE void hash_step(const struct x86_key *k, struct hash_batch *h, const uint8_t *hashed, int step)
+{
+    const int pair = (step / HASH_PAIR + 1) % (VECTORS / 2);
+    const uint8_t *power0 = k->power[2 * pair * LANES], *power1 = k->power[(2 * pair + 1) * LANES];
+    switch (step % HASH_PAIR) {
+    case 0:
+        h->x0 = V_SHUFFLE(V_LOAD(hashed + 2 * pair * VECTOR), h->swap);
+        if (pair == 0)
+            h->x0 = V_XOR(h->x0, h->chained);
+        h->lo = V_XOR(h->lo, V_MUL(h->x0, V_LOAD(power0), 0x00));
+        break;
+    case 1:
+        h->hi = V_XOR(h->hi, V_MUL(h->x0, V_LOAD(power0), 0x11));
+        break;
+    case 2:
+        h->x1 = V_SHUFFLE(V_LOAD(hashed + (2 * pair + 1) * VECTOR), h->swap);
+        h->lo = V_XOR(h->lo, V_MUL(h->x1, V_LOAD(power1), 0x00));
+        break;
+    case 3:
+        h->hi = V_XOR(h->hi, V_MUL(h->x1, V_LOAD(power1), 0x11));
+        h->halves = V_XOR(V_LOW(h->x0, h->x1), V_HIGH(h->x0, h->x1));
+        break;
+    case 4:
+        h->mid = V_XOR(h->mid, V_MUL(h->halves, V_LOAD(k->halves[2 * pair * LANES]), 0x00));
+        break;
+    default:
+        h->mid = V_XOR(h->mid, V_MUL(h->halves, V_LOAD(k->halves[2 * pair * LANES]), 0x11));
+        break;
+    }
+}
+
+INLINE __m128i hash_end(const struct hash_batch *h)
+{
+    __m128i lo = fold_lanes(h->lo), hi = fold_lanes(h->hi);
+    return reduce(lo, _mm_xor_si128(fold_lanes(h->mid), _mm_xor_si128(lo, hi)), hi);
+}
+
+/* Hashes the BATCH blocks at hashed. */
+INLINE __m128i hash_batch(const struct x86_key *k, __m128i hash, const uint8_t *hashed)
+{
+    struct hash_batch h;
+    hash_start(&h, hash);
+#pragma GCC unroll 24
+    for (int step = 0; step < HASH_STEPS; step++)
+        hash_step(k, &h, hashed, step);
+    return hash_end(&h);
+}
+
+/* ---- counter mode ---- */
+
+INLINE vec round_key(const struct x86_key *k, int round)
+{
+    return V_SPREAD(_mm_load_si128((const __m128i *)(const void *)k->round_key[round]));
+}
+
+/* 0, 1, 2, 3 in the counter word of the lanes; and the step from one vector to the next. */
+INLINE vec lane_numbers(void)
+{
+#if LANES == 1
+    return _mm_setzero_si128();
+#elif LANES == 2
+    return _mm256_set_epi32(0, 0, 0, 1, 0, 0, 0, 0);
+#else
+    return _mm512_set_epi32(0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0);
+#endif
+}
+
+INLINE __m128i block_number(int n)
+{
+    return _mm_set_epi32(0, 0, 0, n);
+}
+
+#define DECLARE(i) vec b##i;
+#define COUNT(i)                                                                                                                   \
+    b##i = V_XOR(V_SHUFFLE(count, swap), key);                                                                                     \
+    count = V_ADD(count, step);
+#define ROUND_ONE(i)  b##i = V_AES(b##i, key);
+#define FINISH_ONE(i) b##i = V_AES_LAST(b##i, V_XOR(key, V_LOAD(in + (i)*VECTOR)));
+#define STORE_ONE(i)  V_STORE(out + (i)*VECTOR, b##i);
+
+/* A round of AES for the batch, with its share of the multiplications: AES-128 has 9 rounds for them, AES-256 13. */
+#define HASH_SHARE(n)                                                                                                                      \
+    if (hashed != NULL && (n) < HASH_STEPS)                                                                                                \
+    hash_step(k, &h, hashed, (n))
+#if LANES == 4
+#define ROUND(n)                                                                                                                           \
+    do {                                                                                                                                   \
+        const vec key = round_key(k, (n));                                                                                                 \
+        ROUND_ONE(0) ROUND_ONE(1) HASH_SHARE(2 * (n)-2);                                                                                   \
+        ROUND_ONE(2) ROUND_ONE(3) HASH_SHARE(2 * (n)-1);                                                                                   \
+    } while (0)
+#else
+#define ROUND(n)                                                                                                                           \
+    do {                                                                                                                                   \
+        const vec key = round_key(k, (n));                                                                                                 \
+        ROUND_ONE(0) ROUND_ONE(1) ROUND_ONE(2) HASH_SHARE(3 * (n)-3);                                                                      \
+        ROUND_ONE(3) ROUND_ONE(4) ROUND_ONE(5) HASH_SHARE(3 * (n)-2);                                                                      \
+        ROUND_ONE(6) ROUND_ONE(7) HASH_SHARE(3 * (n)-1);                                                                                   \
+    } while (0)
+#endif
+
+/* Encrypts or decrypts BATCH blocks from in to out and hashes the BATCH blocks at hashed (NULL: none), step 5. */
+INLINE void crypt_batch(const struct x86_key *k, int rounds, __m128i *counter, __m128i *hash, const uint8_t *in, uint8_t *out,
+                        const uint8_t *hashed)
+{
+    const vec swap = V_SPREAD(reversed_mask());
+    const vec step = V_SPREAD(block_number(LANES));
+    struct hash_batch h;
+    EACH(DECLARE)
+    hash_start(&h, *hash);
+    {
+        vec key = round_key(k, 0);
+        vec count = V_ADD(V_SPREAD(*counter), lane_numbers());
+        EACH(COUNT)
+        *counter = _mm_add_epi32(*counter, block_number(BATCH));
+    }
+    ROUND(1);
+    ROUND(2);
+    ROUND(3);
+    ROUND(4);
+    ROUND(5);
+    ROUND(6);
+    ROUND(7);
+    ROUND(8);
+    if (hashed != NULL)
+        *hash = hash_end(&h);
+    ROUND(9);
+    if (rounds == 14) {
+        ROUND(10);
+        ROUND(11);
+        ROUND(12);
+        ROUND(13);
+    }
+    {
+        vec key = round_key(k, rounds);
+        EACH(FINISH_ONE)
+    }
+    EACH(STORE_ONE)
+}
+
+/* The keystream of 1, 2, 4 or VECTORS vectors from *counter on. */
+INLINE void keystream(const struct x86_key *k, int rounds, __m128i counter, vec *b, size_t vectors)
+{
+    const vec swap = V_SPREAD(reversed_mask());
+    const vec step = V_SPREAD(block_number(LANES));
+    vec count = V_ADD(V_SPREAD(counter), lane_numbers());
+    vec key = round_key(k, 0);
+    for (size_t i = 0; i < vectors; i++) {
+        b[i] = V_XOR(V_SHUFFLE(count, swap), key);
+        count = V_ADD(count, step);
+    }
+    for (int r = 1; r < rounds; r++) {
+        key = round_key(k, r);
+        for (size_t i = 0; i < vectors; i++)
+            b[i] = V_AES(b[i], key);
+    }
+    key = round_key(k, rounds);
+    for (size_t i = 0; i < vectors; i++)
+        b[i] = V_AES_LAST(b[i], key);
+}
+
+INLINE __m128i encrypt_block(const struct x86_key *k, int rounds, __m128i b)
+{
+    const __m128i *key = (const __m128i *)(const void *)k->round_key;
+    b = _mm_xor_si128(b, key[0]);
+    for (int r = 1; r < rounds; r++)
+        b = _mm_aesenc_si128(b, key[r]);
+    return _mm_aesenclast_si128(b, key[rounds]);
+}
+
+/*
+ * XORs len bytes (fewer than a batch) with the keystream, and copies the ciphertext to text (TEXT_BYTES), followed by zeros to the
+ * end of its last vector and in the next one.
+ */
+enum { TEXT_BYTES = BATCH_BYTES + VECTOR };
+
+INLINE void crypt_few(const struct x86_key *k, int rounds, __m128i counter, const uint8_t *in, uint8_t *out, size_t len,
+                      bool encrypt, uint8_t *text)
+{
+    vec b[VECTORS];
+    size_t vectors = (len + VECTOR - 1) / VECTOR;
+    if (vectors <= 1)
+        keystream(k, rounds, counter, b, 1);
+    else if (vectors <= 2)
+        keystream(k, rounds, counter, b, 2);
+    else if (vectors <= 4)
+        keystream(k, rounds, counter, b, 4);
+    else
+        keystream(k, rounds, counter, b, VECTORS);
+
+    size_t i = 0;
+    for (; (i + 1) * VECTOR <= len; i++) {
+        vec x = V_LOAD(in + i * VECTOR);
+        vec y = V_XOR(x, b[i]);
+        V_STORE(out + i * VECTOR, y);
+        V_STORE(text + i * VECTOR, encrypt ? y : x);
+    }
+    V_STORE(text + i * VECTOR, V_ZERO());
+    V_STORE(text + (i + 1) * VECTOR, V_ZERO());
+    size_t rest = len - i * VECTOR;
+    if (rest > 0) {
+        uint8_t clear[VECTOR] = {0};
+        memcpy(clear, in + i * VECTOR, rest);
+        vec x = V_LOAD(clear);
+        V_STORE(clear, V_XOR(x, b[i]));
+        memcpy(out + i * VECTOR, clear, rest);
+        if (encrypt)
+            memcpy(text + i * VECTOR, clear, rest);
+        else
+            V_STORE(text + i * VECTOR, x);
+        V_STORE(clear, V_ZERO());
+        __asm__ volatile("" : : "r"(clear) : "memory"); /* the wipe is not to be optimised away */
+    }
+}
+
+/* ---- whole messages ---- */
+
+INLINE __m128i length_block(uint64_t aad_len, uint64_t text_len)
+{
+    return reversed(_mm_set_epi64x((long long)(aad_len * 8), (long long)(text_len * 8)));
+}
+
+/* Y after the additional data, at most one block. */
+INLINE __m128i hash_aad(const struct x86_key *k, const uint8_t *aad, size_t len)
+{
+    uint8_t block[BLOCK] = {0};
+    if (len == 0)
+        return _mm_setzero_si128();
+    memcpy(block, aad, len);
+    return multiply(reversed(load_block(block)), load_block(k->power[BATCH - 1]));
+}
+
+/* J0 = IV || 1, in reversed bytes. */
+INLINE __m128i first_counter(const uint8_t *iv)
+{
+    uint8_t block[BLOCK] = {0};
+    memcpy(block, iv, SL_GCM_IV_BYTES);
+    block[BLOCK - 1] = 1;
+    return reversed(load_block(block));
+}
+
+/* The one-shot transform; gives the tag. */
+INLINE __m128i crypt_message(const struct x86_key *k, int rounds, const uint8_t *iv, const uint8_t *aad, size_t aad_len,
+                             const uint8_t *in, uint8_t *out, size_t len, bool encrypt)
+{
+    __m128i counter = first_counter(iv);
+    const __m128i mask = encrypt_block(k, rounds, reversed(counter));
+    const __m128i lengths = length_block(aad_len, len);
+    __m128i hash = hash_aad(k, aad, aad_len);
+    counter = _mm_add_epi32(counter, block_number(1));
+
+    const uint8_t *unhashed = NULL;
+    if (encrypt && len >= BATCH_BYTES) {
+        crypt_batch(k, rounds, &counter, &hash, in, out, NULL);
+        unhashed = out;
+        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
+    }
+    while (len >= BATCH_BYTES) {
+        crypt_batch(k, rounds, &counter, &hash, in, out, encrypt ? unhashed : in);
+        unhashed = out;
+        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
+    }
+
+    uint8_t text[TEXT_BYTES + BLOCK];
+    crypt_few(k, rounds, counter, in, out, len, encrypt, text);
+    if (encrypt && unhashed != NULL)
+        hash = hash_batch(k, hash, unhashed);
+    size_t blocks = (len + BLOCK - 1) / BLOCK;
+    store_block(text + blocks * BLOCK, lengths);
+    const uint8_t *p = text;
+    if (blocks == BATCH) {
+        hash = hash_batch(k, hash, p);
+        p += BATCH_BYTES;
+        blocks = 0;
+    }
+    hash = hash_few(k, hash, p, blocks + 1);
+    return _mm_xor_si128(reversed(hash), mask);
+}
+
+static sl_err x86_seal(struct sl_gcm_key *key, const uint8_t *iv, const uint8_t *aad, size_t aad_len, const uint8_t *in,
+                       uint8_t *out, size_t len, uint8_t *tag)
+{
+    const struct x86_key *k = x86_key(key);
+    if (key->rounds == 10)
+        store_block(tag, crypt_message(k, 10, iv, aad, aad_len, in, out, len, true));
+    else
+        store_block(tag, crypt_message(k, 14, iv, aad, aad_len, in, out, len, true));
+    return SL_OK;
+}
+
+static sl_err compare_tags(__m128i a, __m128i b)
+{
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(a, b)) == 0xffff ? SL_OK : SL_ERR_AUTH;
+}
+
+static sl_err x86_open(struct sl_gcm_key *key, const uint8_t *iv, const uint8_t *aad, size_t aad_len, const uint8_t *in,
+                       uint8_t *out, size_t len, const uint8_t *tag)
+{
+    const struct x86_key *k = x86_key(key);
+    const __m128i expected = load_block(tag); /* before out is written: the tag may lie behind the text */
+    __m128i computed = key->rounds == 10 ? crypt_message(k, 10, iv, aad, aad_len, in, out, len, false)
+                                         : crypt_message(k, 14, iv, aad, aad_len, in, out, len, false);
+    return compare_tags(computed, expected);
+}
+
+/* ---- messages in pieces ---- */
+
+INLINE struct x86_stream *x86_stream(struct sl_gcm_stream *s)
+{
+    return (struct x86_stream *)(void *)s->opaque;
+}
+
+static sl_err x86_begin(struct sl_gcm_key *key, struct sl_gcm_stream *stream, const uint8_t *iv, const uint8_t *aad, size_t aad_len)
+{
+    const struct x86_key *k = x86_key(key);
+    struct x86_stream *s = x86_stream(stream);
+    __m128i counter = first_counter(iv);
+    s->mask = encrypt_block(k, (int)key->rounds, reversed(counter));
+    s->hash = hash_aad(k, aad, aad_len);
+    s->counter = _mm_add_epi32(counter, block_number(1));
+    s->key = s->partial = _mm_setzero_si128();
+    s->aad_len = aad_len;
+    s->text_len = 0;
+    return SL_OK;
+}
+
+/* Bytes of the block that is begun; gives how many of len were taken. */
+INLINE size_t crypt_partial(const struct x86_key *k, struct x86_stream *s, const uint8_t *in, uint8_t *out, size_t len,
+                            bool encrypt)
+{
+    size_t at = (size_t)(s->text_len % BLOCK);
+    size_t n = len < BLOCK - at ? len : BLOCK - at;
+    const uint8_t *key = (const uint8_t *)&s->key;
+    uint8_t *partial = (uint8_t *)&s->partial;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t x = in[i], y = (uint8_t)(x ^ key[at + i]);
+        partial[at + i] = encrypt ? y : x;
+        out[i] = y;
+    }
+    s->text_len += n;
+    if (at + n == BLOCK) {
+        s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), load_block(k->power[BATCH - 1]));
+        s->partial = _mm_setzero_si128();
+    }
+    return n;
+}
+
+INLINE void crypt_piece(const struct x86_key *k, int rounds, struct x86_stream *s, const uint8_t *in, uint8_t *out, size_t len,
+                        bool encrypt)
+{
+    if (s->text_len % BLOCK != 0 && len > 0) {
+        size_t n = crypt_partial(k, s, in, out, len, encrypt);
+        in += n, out += n, len -= n;
+    }
+
+    __m128i counter = s->counter, hash = s->hash;
+    const uint8_t *unhashed = NULL;
+    s->text_len += len - len % BLOCK;
+    if (encrypt && len >= BATCH_BYTES) {
+        crypt_batch(k, rounds, &counter, &hash, in, out, NULL);
+        unhashed = out;
+        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
+    }
+    while (len >= BATCH_BYTES) {
+        crypt_batch(k, rounds, &counter, &hash, in, out, encrypt ? unhashed : in);
+        unhashed = out;
+        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
+    }
+    if (encrypt && unhashed != NULL)
+        hash = hash_batch(k, hash, unhashed);
+
+    size_t blocks = len / BLOCK;
+    if (blocks > 0) {
+        uint8_t text[TEXT_BYTES + BLOCK];
+        crypt_few(k, rounds, counter, in, out, blocks * BLOCK, encrypt, text);
+        hash = hash_few(k, hash, text, blocks);
+        counter = _mm_add_epi32(counter, block_number((int)blocks));
+        in += blocks * BLOCK, out += blocks * BLOCK, len -= blocks * BLOCK;
+    }
+    s->hash = hash;
+    if (len > 0) {
+        s->key = encrypt_block(k, rounds, reversed(counter));
+        counter = _mm_add_epi32(counter, block_number(1));
+        crypt_partial(k, s, in, out, len, encrypt);
+    }
+    s->counter = counter;
+}
+
+static sl_err x86_encrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *in, uint8_t *out, size_t len)
+{
+    if (key->rounds == 10)
+        crypt_piece(x86_key(key), 10, x86_stream(s), in, out, len, true);
+    else
+        crypt_piece(x86_key(key), 14, x86_stream(s), in, out, len, true);
+    return SL_OK;
+}
+
+static sl_err x86_decrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *in, uint8_t *out, size_t len)
+{
+    if (key->rounds == 10)
+        crypt_piece(x86_key(key), 10, x86_stream(s), in, out, len, false);
+    else
+        crypt_piece(x86_key(key), 14, x86_stream(s), in, out, len, false);
+    return SL_OK;
+}
+
+static __m128i stream_tag(const struct x86_key *k, struct x86_stream *s)
+{
+    const __m128i h = load_block(k->power[BATCH - 1]);
+    if (s->text_len % BLOCK != 0)
+        s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), h);
+    __m128i hash = multiply(_mm_xor_si128(s->hash, reversed(length_block(s->aad_len, s->text_len))), h);
+    return _mm_xor_si128(reversed(hash), s->mask);
+}
+
+static sl_err x86_finish(struct sl_gcm_key *key, struct sl_gcm_stream *s, uint8_t *tag)
+{
+    store_block(tag, stream_tag(x86_key(key), x86_stream(s)));
+    return SL_OK;
+}
+
+static sl_err x86_verify(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *tag)
+{
+    return compare_tags(stream_tag(x86_key(key), x86_stream(s)), load_block(tag));
+}
+
+/* ---- keys ---- */
+
+/* FIPS 197 section 5.2: the words of the previous key(s), each XORed with all before it, and the transformed last word. */
+INLINE __m128i expand(__m128i key, __m128i word)
+{
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 4));
+    key = _mm_xor_si128(key, _mm_slli_si128(key, 8));
+    return _mm_xor_si128(key, word);
+}
+
+/* RotWord, SubWord and the round constant; or SubWord alone. */
+#define ROTATED(x, constant) _mm_shuffle_epi32(_mm_aeskeygenassist_si128((x), (constant)), 0xff)
+#define SUBSTITUTED(x)       _mm_shuffle_epi32(_mm_aeskeygenassist_si128((x), 0), 0xaa)
+
+static void expand_128(__m128i *r, const uint8_t *bytes)
+{
+    r[0] = load_block(bytes);
+#define NEXT(i, constant) r[i] = expand(r[(i)-1], ROTATED(r[(i)-1], constant))
+    NEXT(1, 0x01);
+    NEXT(2, 0x02);
+    NEXT(3, 0x04);
+    NEXT(4, 0x08);
+    NEXT(5, 0x10);
+    NEXT(6, 0x20);
+    NEXT(7, 0x40);
+    NEXT(8, 0x80);
+    NEXT(9, 0x1b);
+    NEXT(10, 0x36);
+#undef NEXT
+}
+
+static void expand_256(__m128i *r, const uint8_t *bytes)
+{
+    r[0] = load_block(bytes);
+    r[1] = load_block(bytes + BLOCK);
+#define NEXT(i, constant)                                                                                                          \
+    r[i] = expand(r[(i)-2], ROTATED(r[(i)-1], constant));                                                                          \
+    if ((i) < 14)                                                                                                                  \
+    r[(i) + 1] = expand(r[(i)-1], SUBSTITUTED(r[i]))
+    NEXT(2, 0x01);
+    NEXT(4, 0x02);
+    NEXT(6, 0x04);
+    NEXT(8, 0x08);
+    NEXT(10, 0x10);
+    NEXT(12, 0x20);
+    NEXT(14, 0x40);
+#undef NEXT
+}
+
+static sl_err x86_key_init(struct sl_gcm_key *key, const uint8_t *bytes, size_t len)
+{
+    struct x86_key *k = (struct x86_key *)(void *)key;
+    __m128i *schedule = (__m128i *)(void *)k->round_key;
+    if (len == 16)
+        expand_128(schedule, bytes);
+    else
+        expand_256(schedule, bytes);
+
+    __m128i h = times_x(reversed(encrypt_block(k, (int)key->rounds, _mm_setzero_si128())));
+    __m128i power = h;
+    for (int i = BATCH - 1; i >= 0; i--) {
+        store_block(k->power[i], power);
+        power = multiply(power, h);
+    }
+    /* Step 3: lane l of the vector for vectors 2p and 2p + 1 holds the halves of lane l of both. */
+    for (int pair = 0; pair < VECTORS / 2; pair++) {
+        for (int lane = 0; lane < LANES; lane++) {
+            const uint8_t *a = k->power[2 * pair * LANES + lane], *b = k->power[(2 * pair + 1) * LANES + lane];
+            uint8_t *low = k->halves[2 * pair * LANES + 2 * lane], *high = low + 8;
+            for (int i = 0; i < 8; i++) {
+                low[i] = (uint8_t)(a[i] ^ a[i + 8]);
+                high[i] = (uint8_t)(b[i] ^ b[i + 8]);
+            }
+        }
+    }
+    return SL_OK;
+}
+
+#define X86_ENGINE(symbol, text, test)                                                                                             \
+    const struct sl_gcm_engine symbol = {.name = (text),                                                                           \
+                                         .key_size = sizeof(struct x86_key),                                                       \
+                                         .usable = (test),                                                                         \
+                                         .key_init = x86_key_init,                                                                 \
+                                         .begin = x86_begin,                                                                       \
+                                         .encrypt = x86_encrypt,                                                                   \
+                                         .decrypt = x86_decrypt,                                                                   \
+                                         .finish = x86_finish,                                                                     \
+                                         .verify = x86_verify,                                                                     \
+                                         .seal = x86_seal,                                                                         \
+                                         .open = x86_open}
