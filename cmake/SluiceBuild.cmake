@@ -16,7 +16,7 @@ add_library(sluice_flags INTERFACE)
 target_include_directories(sluice_flags INTERFACE ${CMAKE_SOURCE_DIR}/host)
 target_compile_definitions(sluice_flags INTERFACE _GNU_SOURCE SLUICE_VERSION="${PROJECT_VERSION}")
 target_compile_options(sluice_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
-  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-omit-frame-pointer -fstack-protector-strong -fno-common)
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-omit-frame-pointer -fstack-protector-strong -fstack-clash-protection -fno-common)
 if(SLUICE_SANITIZE)
   target_compile_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
@@ -28,6 +28,8 @@ if(SLUICE_FUZZ)
   target_compile_options(sluice_flags INTERFACE -fsanitize=fuzzer-no-link) # coverage, which guides the fuzzer
   target_link_options(sluice_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # What the narrower test stages build: the tests to run under ThreadSanitizer, and the fuzzers.
