@@ -16,7 +16,8 @@ add_library(sluice_flags INTERFACE)
 target_include_directories(sluice_flags INTERFACE ${CMAKE_SOURCE_DIR}/host)
 target_compile_definitions(sluice_flags INTERFACE _GNU_SOURCE SLUICE_VERSION="${PROJECT_VERSION}")
 target_compile_options(sluice_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
-  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-omit-frame-pointer -fstack-protector-strong -fstack-clash-protection -fno-common)
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> -fno-omit-frame-pointer
+  -fstack-protector-strong -fstack-clash-protection -fno-common)
 if(SLUICE_SANITIZE)
   target_compile_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(sluice_flags INTERFACE -fsanitize=${SLUICE_SANITIZE})
