@@ -195,8 +195,8 @@ INLINE __m128i hash_few(const struct x86_key *k, __m128i hash, const uint8_t *p,
 }
 
 /*
- * Steps 2 and 3 for a batch, cut into single multiplications so that they can be dealt out between the rounds of AES. A pair is two vectors
- * of data; HASH_PAIR multiplications each. The pair that Y enters comes last.
+ * Steps 2 and 3 for a batch, cut into single multiplications so that they can be dealt out between the rounds of AES. A pair is two
+ * vectors of data; HASH_PAIR multiplications each. The pair that Y enters comes last.
  */
 enum { HASH_PAIR = 6, HASH_STEPS = VECTORS / 2 * HASH_PAIR };
 
@@ -295,23 +295,23 @@ INLINE __m128i block_number(int n)
 #define STORE_ONE(i)  V_STORE(out + (i)*VECTOR, b##i);
 
 /* A round of AES for the batch, with its share of the multiplications: AES-128 has 9 rounds for them, AES-256 13. */
-#define HASH_SHARE(n)                                                                                                                      \
-    if (hashed != NULL && (n) < HASH_STEPS)                                                                                                \
+#define HASH_SHARE(n)                                                                                                              \
+    if (hashed != NULL && (n) < HASH_STEPS)                                                                                        \
     hash_step(k, &h, hashed, (n))
 #if LANES == 4
-#define ROUND(n)                                                                                                                           \
-    do {                                                                                                                                   \
-        const vec key = round_key(k, (n));                                                                                                 \
-        ROUND_ONE(0) ROUND_ONE(1) HASH_SHARE(2 * (n)-2);                                                                                   \
-        ROUND_ONE(2) ROUND_ONE(3) HASH_SHARE(2 * (n)-1);                                                                                   \
+#define ROUND(n)                                                                                                                   \
+    do {                                                                                                                           \
+        const vec key = round_key(k, (n));                                                                                         \
+        ROUND_ONE(0) ROUND_ONE(1) HASH_SHARE(2 * (n)-2);                                                                           \
+        ROUND_ONE(2) ROUND_ONE(3) HASH_SHARE(2 * (n)-1);                                                                           \
     } while (0)
 #else
-#define ROUND(n)                                                                                                                           \
-    do {                                                                                                                                   \
-        const vec key = round_key(k, (n));                                                                                                 \
-        ROUND_ONE(0) ROUND_ONE(1) ROUND_ONE(2) HASH_SHARE(3 * (n)-3);                                                                      \
-        ROUND_ONE(3) ROUND_ONE(4) ROUND_ONE(5) HASH_SHARE(3 * (n)-2);                                                                      \
-        ROUND_ONE(6) ROUND_ONE(7) HASH_SHARE(3 * (n)-1);                                                                                   \
+#define ROUND(n)                                                                                                                   \
+    do {                                                                                                                           \
+        const vec key = round_key(k, (n));                                                                                         \
+        ROUND_ONE(0) ROUND_ONE(1) ROUND_ONE(2) HASH_SHARE(3 * (n)-3);                                                              \
+        ROUND_ONE(3) ROUND_ONE(4) ROUND_ONE(5) HASH_SHARE(3 * (n)-2);                                                              \
+        ROUND_ONE(6) ROUND_ONE(7) HASH_SHARE(3 * (n)-1);                                                                           \
     } while (0)
 #endif
 

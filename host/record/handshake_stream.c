@@ -41,7 +41,8 @@ static sl_err end_message(struct sl_hs_stream *s, uint8_t last)
     return SL_OK;
 }
 
-sl_err sl_hs_feed(struct sl_hs_stream *s, bool from_server, unsigned drop, const uint8_t *bytes, size_t len, uint8_t *keep, size_t *kept)
+sl_err sl_hs_feed(struct sl_hs_stream *s, bool from_server, unsigned drop, const uint8_t *bytes, size_t len, uint8_t *keep,
+                  size_t *kept)
 {
     sl_err err = SL_OK;
     size_t out = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handshake messages that may follow a TLS 1.3 handshake, read from records in which they may be cut and joined at will (RFC 8446
- * section 5.1). Bounded state: bodies are skipped, not kept. Internal to record/.
+ * The handshake messages that may follow a TLS 1.3 handshake, read from records in which they may be cut and joined at will (RFC
+ * 8446 section 5.1). Bounded state: bodies are skipped, not kept. Internal to record/.
  *
  *   KeyUpdate         24 | 00 00 01 | request (0, 1)     both directions; must end its record
  *   NewSessionTicket   4 | length   | ...                 from the server
@@ -27,7 +27,8 @@ struct sl_hs_stream {
 };
 
 /*
- * Reads len bytes. Those that belong to messages which are not dropped are copied to keep, *kept of them (keep may be bytes itself; NULL: they
- * are not wanted, and drop is 0). Alerts as errors: unexpected_message, decode_error, illegal_parameter.
+ * Reads len bytes. Those that belong to messages which are not dropped are copied to keep, *kept of them (keep may be bytes itself;
+ * NULL: they are not wanted, and drop is 0). Alerts as errors: unexpected_message, decode_error, illegal_parameter.
  */
-sl_err sl_hs_feed(struct sl_hs_stream *s, bool from_server, unsigned drop, const uint8_t *bytes, size_t len, uint8_t *keep, size_t *kept);
+sl_err sl_hs_feed(struct sl_hs_stream *s, bool from_server, unsigned drop, const uint8_t *bytes, size_t len, uint8_t *keep,
+                  size_t *kept);

@@ -101,8 +101,8 @@ static sl_err write_hkdf_label(struct sl_writer *w, size_t out_len, const char *
     sl_err err;
     size_t mark;
     if ((err = sl_write_u16(w, (uint16_t)out_len)) != SL_OK || (err = sl_write_vec_begin(w, 1, &mark)) != SL_OK ||
-        (err = sl_write_bytes(w, prefix, sizeof(prefix) - 1)) != SL_OK || (err = sl_write_bytes(w, label, strlen(label))) != SL_OK ||
-        (err = sl_write_vec_end(w, 1, mark)) != SL_OK)
+        (err = sl_write_bytes(w, prefix, sizeof(prefix) - 1)) != SL_OK ||
+        (err = sl_write_bytes(w, label, strlen(label))) != SL_OK || (err = sl_write_vec_end(w, 1, mark)) != SL_OK)
         return err;
     if ((err = sl_write_vec_begin(w, 1, &mark)) != SL_OK || (err = sl_write_bytes(w, context, context_len)) != SL_OK)
         return err;
@@ -156,8 +156,8 @@ static sl_err derive_key_and_iv(struct sl_record_half *half, enum sl_hash hash)
     return err;
 }
 
-sl_err sl_record_half_tls13(struct sl_record_half *half, uint16_t suite_id, const uint8_t *secret, size_t secret_len, uint64_t epoch,
-                            uint64_t seq)
+sl_err sl_record_half_tls13(struct sl_record_half *half, uint16_t suite_id, const uint8_t *secret, size_t secret_len,
+                            uint64_t epoch, uint64_t seq)
 {
     const struct sl_suite *suite = sl_suite_find(suite_id);
     sl_wipe(half, sizeof(*half));
@@ -200,8 +200,8 @@ sl_err sl_record_half_step(struct sl_record_half *half)
 
 /* ---- TLS 1.2 ---- */
 
-sl_err sl_tls12_prf(enum sl_hash hash, const uint8_t *secret, size_t secret_len, const char *label, const uint8_t *seed1, size_t seed1_len,
-                    const uint8_t *seed2, size_t seed2_len, uint8_t *out, size_t out_len)
+sl_err sl_tls12_prf(enum sl_hash hash, const uint8_t *secret, size_t secret_len, const char *label, const uint8_t *seed1,
+                    size_t seed1_len, const uint8_t *seed2, size_t seed2_len, uint8_t *out, size_t out_len)
 {
     struct hmac h = {0};
     uint8_t a[SL_TLS_HASH_MAX], p[SL_TLS_HASH_MAX];
@@ -213,9 +213,9 @@ sl_err sl_tls12_prf(enum sl_hash hash, const uint8_t *secret, size_t secret_len,
         (err = hmac_end(&h, a)) != SL_OK)
         goto Exit;
     for (size_t at = 0; at < out_len;) {
-        if ((err = hmac_begin(&h)) != SL_OK || (err = hmac_add(&h, a, h.len)) != SL_OK || (err = hmac_add(&h, label, label_len)) != SL_OK ||
-            (err = hmac_add(&h, seed1, seed1_len)) != SL_OK || (err = hmac_add(&h, seed2, seed2_len)) != SL_OK ||
-            (err = hmac_end(&h, p)) != SL_OK)
+        if ((err = hmac_begin(&h)) != SL_OK || (err = hmac_add(&h, a, h.len)) != SL_OK ||
+            (err = hmac_add(&h, label, label_len)) != SL_OK || (err = hmac_add(&h, seed1, seed1_len)) != SL_OK ||
+            (err = hmac_add(&h, seed2, seed2_len)) != SL_OK || (err = hmac_end(&h, p)) != SL_OK)
             goto Exit;
         size_t n = out_len - at < h.len ? out_len - at : h.len;
         memcpy(out + at, p, n);
@@ -232,7 +232,8 @@ Exit:
     return err;
 }
 
-static void fill_tls12(struct sl_record_half *half, const struct sl_suite *suite, const uint8_t *key, const uint8_t *salt, uint64_t seq)
+static void fill_tls12(struct sl_record_half *half, const struct sl_suite *suite, const uint8_t *key, const uint8_t *salt,
+                       uint64_t seq)
 {
     half->version = SL_TLS12;
     half->suite = suite->id;
@@ -252,8 +253,8 @@ sl_err sl_record_leg_tls12(struct sl_record_leg *leg, uint16_t suite_id, const u
     if (suite == NULL || suite->version != SL_TLS12)
         return SL_ERR_UNSUPPORTED;
     const size_t key_len = suite->key_len, block_len = 2 * key_len + 2 * SL_TLS12_SALT_BYTES;
-    sl_err err = sl_tls12_prf(suite->hash, master, SL_TLS12_MASTER_BYTES, "key expansion", server_random, SL_TLS_RANDOM_BYTES, client_random,
-                              SL_TLS_RANDOM_BYTES, block, block_len);
+    sl_err err = sl_tls12_prf(suite->hash, master, SL_TLS12_MASTER_BYTES, "key expansion", server_random, SL_TLS_RANDOM_BYTES,
+                              client_random, SL_TLS_RANDOM_BYTES, block, block_len);
     if (err == SL_OK) {
         /* client_write_key, server_write_key, client_write_IV, server_write_IV: an AEAD has no MAC keys */
         fill_tls12(&leg->client_write, suite, block, block + 2 * key_len, client_seq);

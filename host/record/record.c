@@ -138,7 +138,8 @@ static void write_u64(uint8_t out[8], uint64_t v)
         out[i] = (uint8_t)v;
 }
 
-/* G2. TLS 1.3, RFC 8446 section 5.3: iv XOR seq. TLS 1.2, RFC 5288 section 3: salt | explicit nonce, which we set to seq (RFC 9325 section 7.2.1). */
+/* G2. TLS 1.3, RFC 8446 section 5.3: iv XOR seq. TLS 1.2, RFC 5288 section 3: salt | explicit nonce, which we set to seq (RFC 9325
+ * section 7.2.1). */
 void sl_record_iv(const struct sl_record *r, const uint8_t *explicit_nonce, uint8_t iv[SL_TLS_IV_BYTES])
 {
     uint8_t seq[8];
@@ -153,8 +154,10 @@ void sl_record_write_nonce(const struct sl_record *r, uint8_t nonce[SL_TLS12_NON
     write_u64(nonce, r->half.seq);
 }
 
-/* G9. TLS 1.3, RFC 8446 section 5.2: the header. TLS 1.2, RFC 5246 section 6.2.3.3: seq | type | version | length of the plaintext. */
-size_t sl_record_aad(const struct sl_record *r, const uint8_t header[SL_TLS_HEADER_BYTES], size_t fragment, uint8_t aad[SL_RECORD_AAD_MAX])
+/* G9. TLS 1.3, RFC 8446 section 5.2: the header. TLS 1.2, RFC 5246 section 6.2.3.3: seq | type | version | length of the plaintext.
+ */
+size_t sl_record_aad(const struct sl_record *r, const uint8_t header[SL_TLS_HEADER_BYTES], size_t fragment,
+                     uint8_t aad[SL_RECORD_AAD_MAX])
 {
     if (r->half.version == SL_TLS13) {
         memcpy(aad, header, SL_TLS_HEADER_BYTES);
@@ -199,8 +202,8 @@ sl_err sl_record_seal_text(struct sl_record *r, uint8_t outer_type, uint8_t *rec
     return err;
 }
 
-sl_err sl_record_seal(struct sl_record *r, enum sl_tls_content type, const uint8_t *content, size_t len, size_t padding, uint8_t *out,
-                      size_t out_cap, size_t *out_len)
+sl_err sl_record_seal(struct sl_record *r, enum sl_tls_content type, const uint8_t *content, size_t len, size_t padding,
+                      uint8_t *out, size_t out_cap, size_t *out_len)
 {
     const uint16_t version = r->half.version;
     if (r->dead != SL_OK)
@@ -264,8 +267,8 @@ static sl_err open_record(struct sl_record *r, const uint8_t *record, size_t len
     return SL_OK;
 }
 
-sl_err sl_record_open(struct sl_record *r, const uint8_t *record, size_t len, uint8_t *out, enum sl_tls_content *type, size_t *content_len,
-                      size_t *padding)
+sl_err sl_record_open(struct sl_record *r, const uint8_t *record, size_t len, uint8_t *out, enum sl_tls_content *type,
+                      size_t *content_len, size_t *padding)
 {
     if (r->dead == SL_OK)
         r->dead = open_record(r, record, len, out, type, content_len, padding);

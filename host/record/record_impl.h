@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What record.c and transcoder.c share: one direction's cipher state and the arithmetic of headers, nonces and additional data. Internal. */
+/* What record.c and transcoder.c share: one direction's cipher state and the arithmetic of headers, nonces and additional data.
+ * Internal. */
 #pragma once
 
 #include "record/record.h"
@@ -42,11 +43,13 @@ void sl_record_iv(const struct sl_record *r, const uint8_t *explicit_nonce, uint
 /* The explicit nonce of a TLS 1.2 record that is sealed: the sequence number. */
 void sl_record_write_nonce(const struct sl_record *r, uint8_t nonce[SL_TLS12_NONCE_BYTES]);
 /* The additional data for the next record; gives its length. */
-size_t sl_record_aad(const struct sl_record *r, const uint8_t header[SL_TLS_HEADER_BYTES], size_t fragment, uint8_t aad[SL_RECORD_AAD_MAX]);
+size_t sl_record_aad(const struct sl_record *r, const uint8_t header[SL_TLS_HEADER_BYTES], size_t fragment,
+                     uint8_t aad[SL_RECORD_AAD_MAX]);
 
 /* Index after the last byte that is not zero; 0: all are. */
 size_t sl_record_trim(const uint8_t *bytes, size_t len);
 
-/* Seals text_len bytes that lie at record + header + explicit nonce; the rest of the record is written around them. In TLS 1.3 the text includes inner
- * type and padding. Moves the sequence number on. SL_ERR_CRYPTO: then it has not moved and the text is wiped. */
+/* Seals text_len bytes that lie at record + header + explicit nonce; the rest of the record is written around them. In TLS 1.3 the
+ * text includes inner type and padding. Moves the sequence number on. SL_ERR_CRYPTO: then it has not moved and the text is wiped.
+ */
 sl_err sl_record_seal_text(struct sl_record *r, uint8_t outer_type, uint8_t *record, size_t text_len);
