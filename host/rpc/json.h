@@ -3,18 +3,16 @@
  * Any protobuf-c message as JSON and back, by the rules of proto3 JSON:
  *
  *   names        lowerCamelCase; the original name is accepted too
- *   int64…       strings ("18446744073709551615"); numbers are accepted. Smaller integers are numbers; "7", 7.0 and 7 are accepted
- *   float, double numbers, or "NaN", "Infinity", "-Infinity"
- *   bytes        base64; the URL alphabet and missing padding are accepted
- *   enum         by name; a number is accepted. A value without a name is printed as a number
- *   null         the field's default
- *   map<K, V>    an object; K any integer type, bool or string
+ *   int64…       strings ("18446744073709551615"); numbers are accepted (JSON numbers end at 2^63 - 1). Smaller integers are
+ * numbers; "7", 7.0 and 7 are accepted float, double numbers, or "NaN", "Infinity", "-Infinity" bytes        base64; the URL
+ * alphabet and missing padding are accepted enum         by name; a number is accepted. A value without a name is printed as a
+ * number null         the field's default map<K, V>    an object; K any integer type, bool or string
  *
  * A field at its default is left out unless SL_JSON_DEFAULTS is given; an optional or oneof member that is set is always printed.
  * google.protobuf.Timestamp and the other well-known types are not used by Sluice's schema and are treated like any message.
  *
  * Errors carry the place: "decryptionRules[2].action: unknown value \"decript\"; one of DECRYPT, DO_NOT_DECRYPT, …".
- * Original names appear in the place if SL_JSON_PROTO_NAMES is given.
+ * A parsing error names the fields as the user wrote them.
  */
 #pragma once
 

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/core.h"
+
+#include <grpc/compression.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/support/log.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "rpc/message.h"
+
+/* The probe: what 1.51 (core 29) declares. A release that changes one of these must be looked at, not merely compiled. */
+#define SAME_TYPE(function, type)                                                                                                  \
+    static_assert(__builtin_types_compatible_p(__typeof__(&(function)), type), #function " has changed")
+#include <assert.h>
+SAME_TYPE(grpc_server_add_channel_from_fd, void (*)(grpc_server *, int, grpc_server_credentials *));
+SAME_TYPE(grpc_server_add_http2_port, int (*)(grpc_server *, const char *, grpc_server_credentials *));
+SAME_TYPE(grpc_channel_create, grpc_channel *(*)(const char *, grpc_channel_credentials *, const grpc_channel_args *));
+SAME_TYPE(grpc_call_start_batch, grpc_call_error (*)(grpc_call *, const grpc_op *, size_t, void *, void *));
+SAME_TYPE(grpc_server_request_call, grpc_call_error (*)(grpc_server *, grpc_call **, grpc_call_details *, grpc_metadata_array *,
+                                                        grpc_completion_queue *, grpc_completion_queue *, void *));
+SAME_TYPE(grpc_completion_queue_next, grpc_event (*)(grpc_completion_queue *, gpr_timespec, void *));
+SAME_TYPE(grpc_completion_queue_pluck, grpc_event (*)(grpc_completion_queue *, void *, gpr_timespec, void *));
+static const char CORE_VERSION[] = "29.";
+
+/* gRPC's own log lines become ours; what it calls an error (a handshake that failed, say) is a warning for a daemon. */
+static void log_line(gpr_log_func_args *args)
+{
+    if (args->severity == GPR_LOG_SEVERITY_ERROR)
+        sl_log(SL_LOG_WARN, "grpc", args->message);
+}
+
+sl_err sl_rpc_core_acquire(struct sl_diag *diag)
+{
+    sigset_t old;
+    if (strncmp(grpc_version_string(), CORE_VERSION, strlen(CORE_VERSION)) != 0)
+        return sl_fail(diag, SL_ERR_UNSUPPORTED, "libgrpc core %s found, %sx needed: install libgrpc29", grpc_version_string(),
+                       CORE_VERSION);
+    gpr_set_log_function(log_line);
+    gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
+    sl_rpc_core_block_signals(&old);
+    grpc_init();
+    sl_rpc_core_restore_signals(&old);
+    return SL_OK;
+}
+
+void sl_rpc_core_release(void)
+{
+    grpc_shutdown_blocking();
+}
+
+void sl_rpc_core_block_signals(void *old_sigset)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, old_sigset);
+}
+
+void sl_rpc_core_restore_signals(const void *old_sigset)
+{
+    pthread_sigmask(SIG_SETMASK, old_sigset, NULL);
+}
+
+grpc_arg sl_rpc_core_no_compression(void)
+{
+    return sl_rpc_core_int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+}
+
+sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_byte_buffer **out, size_t *len)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    if (size > max_bytes || size > INT_MAX)
+        return SL_ERR_LIMIT;
+    grpc_slice slice = grpc_slice_malloc(size);
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    *out = grpc_raw_byte_buffer_create(&slice, 1);
+    *len = size;
+    grpc_slice_unref(slice);
+    return SL_OK;
+}
+
+sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                          struct sl_diag *diag)
+{
+    grpc_byte_buffer_reader reader;
+    if (!grpc_byte_buffer_reader_init(&reader, bytes))
+        return sl_fail(diag, SL_ERR_INVALID, "the message can't be decompressed");
+    grpc_slice whole = grpc_byte_buffer_reader_readall(&reader);
+    sl_err err = sl_rpc_message_unpack(type, GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole), out, diag);
+    grpc_slice_unref(whole);
+    grpc_byte_buffer_reader_destroy(&reader);
+    return err;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gRPC core C API, as far as server and client share it. Private to rpc/. The API is not stable between minor releases: only
+ * the files that include this header call grpc_*, core.c checks the signatures at compile time and the library's version at run
+ * time.
+ */
+#pragma once
+
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "rpc/server.h"
+
+enum {
+    SL_RPC_MESSAGE_BYTES_DEFAULT = 4 << 20,
+    SL_RPC_KEEPALIVE_TIME_MS_DEFAULT = 30000,
+    SL_RPC_KEEPALIVE_TIMEOUT_MS_DEFAULT = 10000
+};
+
+/* The library is initialised while anybody holds it. SL_ERR_UNSUPPORTED: the library found at run time isn't the one built for. */
+sl_err sl_rpc_core_acquire(struct sl_diag *diag);
+void sl_rpc_core_release(void);
+
+/* A message as gRPC's bytes. SL_ERR_LIMIT, SL_ERR_NOMEM; then *out is unchanged. */
+sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_byte_buffer **out, size_t *len);
+/* gRPC's bytes as a message; see sl_rpc_message_unpack. The bytes remain the caller's. */
+sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                          struct sl_diag *diag);
+
+/* Blocks every signal in the calling thread and returns what was blocked before; threads made meanwhile inherit it. */
+void sl_rpc_core_block_signals(void *old_sigset);
+void sl_rpc_core_restore_signals(const void *old_sigset);
+
+static inline grpc_arg sl_rpc_core_int_arg(const char *key, int value)
+{
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    arg.value.integer = value;
+    return arg;
+}
+
+/* No compression: a few kilobytes could otherwise become gigabytes behind the message limit. */
+grpc_arg sl_rpc_core_no_compression(void);
+
+/* PEM files in memory; checked: readable, PEM, key belongs to certificate. The key is wiped when freed. */
+struct sl_rpc_pem {
+    char *cert, *key, *ca;
+};
+sl_err sl_rpc_pem_load(const struct sl_rpc_tls_files *files, struct sl_rpc_pem *out, struct sl_diag *diag);
+void sl_rpc_pem_free(struct sl_rpc_pem *pem);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/status.h"
+
+#include <stddef.h>
+
+enum {
+    OK = 0,
+    CANCELLED,
+    UNKNOWN,
+    INVALID_ARGUMENT,
+    DEADLINE_EXCEEDED,
+    NOT_FOUND,
+    ALREADY_EXISTS,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    FAILED_PRECONDITION,
+    ABORTED,
+    OUT_OF_RANGE,
+    UNIMPLEMENTED,
+    INTERNAL,
+    UNAVAILABLE,
+    DATA_LOSS,
+    UNAUTHENTICATED,
+    STATUS_COUNT
+};
+
+/* By status: its name, and the error it becomes here. */
+static const struct {
+    const char *name;
+    sl_err err;
+} BY_STATUS[STATUS_COUNT] = {
+    [OK] = {"OK", SL_OK},
+    [CANCELLED] = {"CANCELLED", SL_ERR_CANCELLED},
+    [UNKNOWN] = {"UNKNOWN", SL_ERR_IO},
+    [INVALID_ARGUMENT] = {"INVALID_ARGUMENT", SL_ERR_INVALID},
+    [DEADLINE_EXCEEDED] = {"DEADLINE_EXCEEDED", SL_ERR_TIMEOUT},
+    [NOT_FOUND] = {"NOT_FOUND", SL_ERR_NOT_FOUND},
+    [ALREADY_EXISTS] = {"ALREADY_EXISTS", SL_ERR_EXISTS},
+    [PERMISSION_DENIED] = {"PERMISSION_DENIED", SL_ERR_DENIED},
+    [RESOURCE_EXHAUSTED] = {"RESOURCE_EXHAUSTED", SL_ERR_LIMIT},
+    [FAILED_PRECONDITION] = {"FAILED_PRECONDITION", SL_ERR_STATE},
+    [ABORTED] = {"ABORTED", SL_ERR_CONFLICT},
+    [OUT_OF_RANGE] = {"OUT_OF_RANGE", SL_ERR_INVALID},
+    [UNIMPLEMENTED] = {"UNIMPLEMENTED", SL_ERR_UNSUPPORTED},
+    [INTERNAL] = {"INTERNAL", SL_ERR_IO},
+    [UNAVAILABLE] = {"UNAVAILABLE", SL_ERR_UNAVAILABLE},
+    [DATA_LOSS] = {"DATA_LOSS", SL_ERR_CORRUPT},
+    [UNAUTHENTICATED] = {"UNAUTHENTICATED", SL_ERR_AUTH},
+};
+
+/* By error: the status it leaves as. */
+static const int BY_ERR[SL_ERR_COUNT] = {
+    [SL_OK] = OK,
+    [SL_ERR_NOMEM] = RESOURCE_EXHAUSTED,
+    [SL_ERR_INVALID] = INVALID_ARGUMENT,
+    [SL_ERR_SHORT] = INVALID_ARGUMENT,
+    [SL_ERR_LIMIT] = RESOURCE_EXHAUSTED,
+    [SL_ERR_AGAIN] = UNAVAILABLE,
+    [SL_ERR_IO] = INTERNAL,
+    [SL_ERR_NOT_FOUND] = NOT_FOUND,
+    [SL_ERR_EXISTS] = ALREADY_EXISTS,
+    [SL_ERR_STATE] = FAILED_PRECONDITION,
+    [SL_ERR_CORRUPT] = DATA_LOSS,
+    [SL_ERR_UNSUPPORTED] = UNIMPLEMENTED,
+    [SL_ERR_DENIED] = PERMISSION_DENIED,
+    [SL_ERR_TIMEOUT] = DEADLINE_EXCEEDED,
+    [SL_ERR_CANCELLED] = CANCELLED,
+    [SL_ERR_CRYPTO] = INTERNAL,
+    [SL_ERR_AUTH] = UNAUTHENTICATED,
+    [SL_ERR_CONFLICT] = ABORTED,
+    [SL_ERR_UNAVAILABLE] = UNAVAILABLE,
+};
+
+int sl_rpc_status_from_err(sl_err err)
+{
+    return err >= 0 && err < SL_ERR_COUNT ? BY_ERR[err] : INTERNAL;
+}
+
+sl_err sl_rpc_err_from_status(int status)
+{
+    return status >= 0 && status < STATUS_COUNT ? BY_STATUS[status].err : SL_ERR_IO;
+}
+
+const char *sl_rpc_status_name(int status)
+{
+    return status >= 0 && status < STATUS_COUNT ? BY_STATUS[status].name : "UNKNOWN";
+}
