@@ -13,9 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <openssl/types.h>
-
 #include "base/err.h"
+#include "pki/mint.h"
+#include "pki/verify.h"
 #include "tls/alert.h"
 #include "tls/client_hello.h"
 #include "tls/context.h"
@@ -24,15 +24,12 @@
 
 struct sl_client_leg;
 
-/* Which key the minted leaf must have. */
-enum sl_leaf_key { SL_LEAF_NONE, SL_LEAF_ECDSA_P256, SL_LEAF_RSA_2048 };
-
 /*
- * For this client, version and server suite: ECDSA where the client takes it, else RSA (C4). SL_LEAF_NONE: the client can't be
- * served with that version under that profile (cause CLI_NO_SHARED_CIPHER).
+ * The key that the minted leaf must have for this client, version and server suite: P-256 where the client takes it, else RSA (C4).
+ * SL_ERR_UNSUPPORTED: the client can't be served with that version under that profile (cause CLI_NO_SHARED_CIPHER).
  */
-enum sl_leaf_key sl_client_leg_leaf_key(const struct sl_client_hello *hello, uint16_t version, uint16_t server_suite,
-                                        enum sl_crypto_profile profile);
+sl_err sl_client_leg_leaf_key(const struct sl_client_hello *hello, uint16_t version, uint16_t server_suite,
+                              enum sl_crypto_profile profile, enum sl_leaf_key_type *out);
 
 struct sl_client_leg_options {
     const struct sl_client_hello *hello;
@@ -41,14 +38,10 @@ struct sl_client_leg_options {
     uint16_t server_suite; /* of the server leg */
     const uint8_t *alpn;   /* of the server leg; alpn_len 0: none */
     size_t alpn_len;
-    /* The minted leaf. References are taken. */
-    X509 *leaf;
-    EVP_PKEY *leaf_key;
-    STACK_OF(X509) * leaf_chain; /* sent after the leaf; may be NULL */
-    /* What tickets are bound to, besides version and ALPN. */
-    uint8_t server_fingerprint[32]; /* SHA-256 of the server's certificate */
+    struct sl_leaf *leaf; /* minted; a reference is taken */
+    /* What tickets are bound to, besides version and ALPN: the verdict's binding says how the server was verified (V11). */
+    const struct sl_verdict *verdict;
     uint64_t rule_id, config_version;
-    int verdict; /* of the chain: pki/verify.h */
     bool no_tickets;
 };
 

@@ -17,6 +17,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "pki/chain.h"
+#include "pki/trust.h"
+#include "pki/verify.h"
 #include "tls/context.h"
 #include "tls/leg.h"
 #include "tls/offer.h"
@@ -25,16 +28,21 @@ struct sl_server_leg;
 
 struct sl_server_leg_options {
     const struct sl_offer *offer; /* copied */
-    const char *sni;              /* server name to send; NULL: none */
-    /* How the chain is judged: see pki/verify.h. Added with that header. */
+    const char *sni;              /* server name to send; NULL or "": none */
+    /* How the chain is judged (pki/verify.h). verifier outlives the leg; a reference of trust is taken; strings are copied. */
+    struct sl_verifier *verifier;
+    struct sl_trust *trust;
+    const char *host;    /* name or address that the leaf must prove; NULL: sni */
+    const char *address; /* the server's address, for pins and for the session key */
+    uint16_t port;
+    enum sl_revocation_mode revocation;
     bool present_untrusted;
     bool no_resumption; /* neither use nor keep sessions */
-    /* Part of the session key. */
-    const char *server_address; /* "192.0.2.1:443" */
+    /* Also in the session key, with address, port, sni, host, offer, trust store and revocation mode. */
     uint64_t rule_id, config_version;
 };
 
-/* Strings and pointers are copied or referenced as said. SL_ERR_NOMEM, SL_ERR_CRYPTO, SL_ERR_INVALID (an offer without suites). */
+/* SL_ERR_NOMEM, SL_ERR_CRYPTO, SL_ERR_INVALID (an offer without suites). */
 sl_err sl_server_leg_new(struct sl_tls_context *context, const struct sl_server_leg_options *options, struct sl_server_leg **out);
 void sl_server_leg_free(struct sl_server_leg *leg); /* NULL is allowed */
 
@@ -46,3 +54,14 @@ void sl_server_leg_no_client_cert(struct sl_server_leg *leg);
 
 /* The server's OCSP staple, or NULL. */
 const uint8_t *sl_server_leg_staple(const struct sl_server_leg *leg, size_t *len);
+
+/* The verdict on the server's chain: NULL before the chain came. Borrowed; of the original handshake if resumed. Its chain member
+ * describes what was presented. */
+const struct sl_verdict *sl_server_leg_verdict(const struct sl_server_leg *leg);
+
+/* The server's leaf as OpenSSL holds it, for minting; NULL before it came. Borrowed until hand-over or free: take a reference to
+ * keep it. */
+X509 *sl_server_leg_certificate(const struct sl_server_leg *leg);
+
+/* CPU-independent duration of the verification, ns by the monotonic clock; 0: none took place. */
+uint64_t sl_server_leg_verify_ns(const struct sl_server_leg *leg);
