@@ -15,7 +15,7 @@ struct sl_addr {
     uint8_t b[16];
 };
 
-/* Both ends belong to the range; both are of the same family. */
+/* Both ends belong to the range. */
 struct sl_addr_range {
     struct sl_addr lo, hi;
 };
@@ -34,4 +34,5 @@ const char *sl_addr_text(const struct sl_addr *a, char out[static SL_ADDR_TEXT])
 /* "10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "10.0.0.1-10.0.0.9". Host bits below a prefix are an error, since they are nearly
  * always a slip; diag (may be NULL) says what is wrong and gives the form that was probably meant. On failure *out is unchanged. */
 sl_err sl_addr_range_parse(const char *text, struct sl_addr_range *out, struct sl_diag *diag);
+/* A range written in IPv6, "::/0" included, holds no IPv4 address unless it lies in ::ffff:0:0/96. */
 bool sl_addr_range_has(const struct sl_addr_range *r, const struct sl_addr *a);

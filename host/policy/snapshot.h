@@ -27,9 +27,8 @@ enum {
     SL_POLICY_RULES_MAX = 10000,
     SL_POLICY_OBJECTS_MAX = 10000,  /* of each kind */
     SL_POLICY_ENTRIES_MAX = 500000, /* prefixes, ports and patterns altogether, includes resolved */
-    SL_POLICY_INCLUDE_DEPTH = 32,
-    SL_POLICY_MONITORS_MAX = 16, /* noted for one decision; further ones only count */
-    SL_HOST_NAME_MAX = 255
+    SL_POLICY_MONITORS_MAX = 16,    /* noted for one decision; further ones only count */
+    SL_POLICY_NAME_MAX = 255
 };
 
 /*
@@ -105,6 +104,6 @@ void sl_policy_decide_decryption(const struct sl_policy_snapshot *s, const struc
                                  struct sl_policy_decryption *out);
 void sl_policy_decide_access(const struct sl_policy_snapshot *s, const struct sl_policy_query *q, struct sl_policy_access *out);
 
-/* The words used in events and tables: "decrypt", "do-not-decrypt", "block", "block-with-reset", "monitor"; "allow", "deny". */
+/* The words used in events and tables: "decrypt", "do-not-decrypt", "block", "block-reset", "monitor"; "allow", "deny". */
 const char *sl_policy_decryption_action_name(Sluice__V1__DecryptionAction action);
 const char *sl_policy_access_action_name(Sluice__V1__AccessAction action);

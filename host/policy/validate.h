@@ -6,7 +6,7 @@
  *   errors    names missing, malformed or used twice; references to objects that don't exist, include cycles; literals that don't
  * parse; actions missing; certificates that don't parse, whose sha256 differs, pins without hosts, anchors that are no CA; limits
  *   warnings  expired rules and certificates; rules that can never match because an earlier one always does; rules without effect;
- *             bypass rules meant to be temporary without an expiry; unused objects; MODERN given up; trust of names without proof
+ *             bypass rules meant to be temporary without an expiry; MODERN given up; trust of names without proof
  */
 #pragma once
 
