@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A table of keys per mapping; each key has a function that reads its node. Unknown and repeated keys are errors: a misspelt setting must not pass
- * for the default.
+ * A table of keys per mapping; each key has a function that reads its node. Unknown and repeated keys are errors: a misspelt
+ * setting must not pass for the default.
  */
 #include "gateway/config.h"
 
@@ -87,7 +87,8 @@ static sl_err read_workers(struct reader *r, yaml_node_t *node, void *target)
 
 static sl_err read_level(struct reader *r, yaml_node_t *node, void *target)
 {
-    static const char *const names[] = {[SL_LOG_ERROR] = "error", [SL_LOG_WARN] = "warn", [SL_LOG_INFO] = "info", [SL_LOG_DEBUG] = "debug"};
+    static const char *const names[] = {
+        [SL_LOG_ERROR] = "error", [SL_LOG_WARN] = "warn", [SL_LOG_INFO] = "info", [SL_LOG_DEBUG] = "debug"};
     const char *text = scalar(node);
     for (size_t i = 0; text && i < sizeof names / sizeof names[0]; i++)
         if (strcmp(text, names[i]) == 0) {
@@ -152,7 +153,7 @@ static sl_err read_listener(struct reader *r, yaml_node_t *node, void *target)
     struct sl_listener_config *l = &c->listeners[c->listener_count];
 
     sl_err err = c->listener_count == SL_LISTENERS_MAX ? fail_at(r, node, "at most 16 listeners")
-                                                        : read_mapping(r, node, keys, sizeof keys / sizeof keys[0]);
+                                                       : read_mapping(r, node, keys, sizeof keys / sizeof keys[0]);
     if (err)
         goto Exit;
     if (!kind || (strcmp(kind, "transparent") != 0 && strcmp(kind, "explicit") != 0))
@@ -271,11 +272,11 @@ static sl_err fill_defaults(struct reader *r)
     if (c->listener_count == 0)
         return sl_fail(r->diag, SL_ERR_INVALID, "%s: no 'listeners': nothing would be inspected", r->name);
     if (!c->trust.bundle)
-        return sl_fail(r->diag, SL_ERR_INVALID, "%s: 'trust: { bundle: FILE }' is missing; on Debian it is /etc/ssl/certs/ca-certificates.crt",
-                       r->name);
+        return sl_fail(r->diag, SL_ERR_INVALID,
+                       "%s: 'trust: { bundle: FILE }' is missing; on Debian it is /etc/ssl/certs/ca-certificates.crt", r->name);
     if (c->management.tcp && (!c->management.tls_cert || !c->management.tls_key || !c->management.tls_ca))
-        return sl_fail(r->diag, SL_ERR_INVALID, "%s: 'management: tcp' needs tls_cert, tls_key and tls_ca: over TCP only mutual TLS is served",
-                       r->name);
+        return sl_fail(r->diag, SL_ERR_INVALID,
+                       "%s: 'management: tcp' needs tls_cert, tls_key and tls_ca: over TCP only mutual TLS is served", r->name);
     return SL_OK;
 }
 
@@ -292,7 +293,8 @@ sl_err sl_config_parse(const char *name, const void *bytes, size_t len, struct s
         return sl_fail(diag, SL_ERR_NOMEM, "%s: out of memory", name);
     yaml_parser_set_input_string(&parser, bytes, len);
     if (!yaml_parser_load(&parser, &r.document)) {
-        err = sl_fail(diag, SL_ERR_INVALID, "%s:%zu: not YAML: %s", name, parser.problem_mark.line + 1, parser.problem ? parser.problem : "?");
+        err = sl_fail(diag, SL_ERR_INVALID, "%s:%zu: not YAML: %s", name, parser.problem_mark.line + 1,
+                      parser.problem ? parser.problem : "?");
         yaml_parser_delete(&parser);
         return err;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The system settings of sluiced: what a restart is needed for. Policy is not here; it is committed through management. docs/operations.md shows
- * every key. */
+/* The system settings of sluiced: what a restart is needed for. Policy is not here; it is committed through management.
+ * docs/operations.md shows every key. */
 #pragma once
 
 #include <stdbool.h>

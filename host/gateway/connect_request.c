@@ -49,7 +49,7 @@ static sl_err parse_authority(const char *text, size_t len, struct sl_connect_re
         host++;
         host_len -= 2;
     }
-    if (host_len == 0 || host_len > SL_HOST_NAME_MAX)
+    if (host_len == 0 || host_len > SL_CONNECT_HOST_MAX)
         return SL_ERR_INVALID;
     for (size_t i = 0; i < host_len; i++) {
         unsigned char c = (unsigned char)host[i];
@@ -107,7 +107,7 @@ sl_err sl_connect_request_parse(const uint8_t *bytes, size_t len, struct sl_conn
     return SL_OK;
 }
 
-#define ANSWER(status, reason, text)                                                                                                       \
+#define ANSWER(status, reason, text)                                                                                               \
     "HTTP/1.1 " status " " reason "\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" text "\n"
 
 const char *sl_connect_answer(unsigned status)

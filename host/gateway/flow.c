@@ -8,7 +8,10 @@
 #include <sys/socket.h>
 
 #include "gateway/connect_request.h"
+#include "pki/leaf_cache.h"
 #include "policy/snapshot.h"
+#include "tls/alert.h"
+#include "tls/context.h"
 
 enum {
     LINGER_MS = 2000, /* for the last bytes and the peer's FIN, after the event was written */
@@ -61,7 +64,8 @@ static void expire(struct sl_flow *f)
         sl_flow_fail(f, CAUSE(TIMEOUT_CONNECT), STAGE(TCP), "the server did not accept the TCP connection in time");
         break;
     case SL_FLOW_SERVER_HANDSHAKE:
-        sl_handshake_server_failed(f, CAUSE(TIMEOUT_SERVER_HANDSHAKE), STAGE(SERVER_HELLO), "the server did not complete the handshake in time");
+        sl_handshake_server_failed(f, CAUSE(TIMEOUT_SERVER_HANDSHAKE), STAGE(SERVER_HELLO),
+                                   "the server did not complete the handshake in time");
         break;
     case SL_FLOW_CLIENT_HANDSHAKE:
         sl_flow_fail(f, CAUSE(TIMEOUT_CLIENT_HANDSHAKE), STAGE(KEY_EXCHANGE), "the client did not complete the handshake in time");
@@ -97,7 +101,8 @@ void sl_flow_end_all(struct sl_worker *w)
     struct sl_link *lists[] = {&w->handshaking, &w->relaying};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         while (!sl_list_empty(lists[i]))
-            sl_flow_fail(sl_container_of(lists[i]->next, struct sl_flow, link), CAUSE(SHUTDOWN), STAGE(TCP), "the gateway was stopped");
+            sl_flow_fail(sl_container_of(lists[i]->next, struct sl_flow, link), CAUSE(SHUTDOWN), STAGE(TCP),
+                         "the gateway was stopped");
     for (struct sl_link *l = w->lingering.next, *next; l != &w->lingering; l = next) {
         next = l->next;
         sl_flow_end(sl_container_of(l, struct sl_flow, link), true);
@@ -160,8 +165,8 @@ static void close_both(struct sl_flow *f, bool reset)
     sl_socket_close(&f->server, reset);
 }
 
-/* The last bytes: flush, FIN, then read and forget until the peer has finished, so that the kernel has no reason for a reset that would
- * overtake an alert. */
+/* The last bytes: flush, FIN, then read and forget until the peer has finished, so that the kernel has no reason for a reset that
+ * would overtake an alert. */
 static void linger_event(struct sl_flow *f, struct sl_socket *s, bool readable, bool writable)
 {
     size_t len = 0;
@@ -261,7 +266,7 @@ void sl_flow_fail(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__Stage 
 {
     if (f->state == SL_FLOW_LINGER || f->state == SL_FLOW_CLOSED)
         return;
-    bool told = tell_client(f, cause);
+    bool told = !f->block_reset && tell_client(f, cause);
     sl_report_finish(f, cause, stage, error);
     if (cause == CAUSE(CLI_RESET) || cause == CAUSE(SRV_RESET))
         told = false; /* a reset is passed on as one */
@@ -296,9 +301,34 @@ static void connect_failed(struct sl_flow *f, int error)
     }
     if (f->state == SL_FLOW_CLOSED || f->state == SL_FLOW_LINGER)
         return;
-    sl_flow_fail(f, error == ECONNREFUSED ? CAUSE(SRV_CONNECT_REFUSED) : error == ETIMEDOUT ? CAUSE(TIMEOUT_CONNECT) : CAUSE(SRV_UNREACHABLE),
+    sl_flow_fail(f,
+                 error == ECONNREFUSED ? CAUSE(SRV_CONNECT_REFUSED)
+                 : error == ETIMEDOUT  ? CAUSE(TIMEOUT_CONNECT)
+                                       : CAUSE(SRV_UNREACHABLE),
                  STAGE(TCP), strerror(error));
 }
+
+/* Forwards bytes as they are, the client's first ones first. */
+static void start_bytes(struct sl_flow *f)
+{
+    struct sl_gateway_metrics *m = &f->worker->gateway->metrics;
+    struct sl_buf from_client, none;
+    size_t len = 0;
+    const uint8_t *raw = sl_hello_reader_raw(f->handshake->reader, &len);
+
+    sl_buf_init(&from_client, SL_HELLO_RAW_MAX + SL_WORKER_IN_BYTES);
+    sl_buf_init(&none, 0);
+    if (len > 0 && sl_buf_append(&from_client, raw, len)) {
+        sl_flow_fail(f, CAUSE(RES_MEMORY), STAGE(CLIENT_HELLO), "out of memory");
+        return;
+    }
+    f->relay = SL_RELAY_BYTES;
+    sl_metric_add(f->plan == SL_PLAN_NON_TLS ? m->non_tls : m->bypassed, 1);
+    sl_relay_start(f, &from_client, &none);
+    sl_buf_free(&from_client);
+}
+
+static void read_hello_bytes(struct sl_flow *f, const uint8_t *bytes, size_t len);
 
 /* The TCP connection to the server stands. */
 static void connected(struct sl_flow *f)
@@ -314,11 +344,11 @@ static void connected(struct sl_flow *f)
         sl_flow_set_state(f, SL_FLOW_HELLO);
         f->client.reading = true;
         sl_socket_update(&f->client);
-        sl_flow_read_hello(f, f->handshake->early, f->handshake->early_len);
+        read_hello_bytes(f, f->handshake->early, f->handshake->early_len);
         return;
     }
     if (f->plan == SL_PLAN_BYPASS || f->plan == SL_PLAN_NON_TLS)
-        sl_flow_start_bytes(f);
+        start_bytes(f);
     else
         sl_handshake_start_server(f);
 }
@@ -340,11 +370,15 @@ static void on_server_event(struct sl_socket *s, bool readable, bool writable)
     case SL_FLOW_SERVER_HANDSHAKE:
         if (writable && sl_socket_flush(s))
             sl_handshake_server_failed(f, CAUSE(SRV_RESET), STAGE(SERVER_HELLO), "the server reset the connection");
-        else
+        else if (readable)
+            sl_handshake_server_readable(f);
+        break;
+    case SL_FLOW_CLIENT_HANDSHAKE:
+        if (readable)
             sl_handshake_server_readable(f);
         break;
     case SL_FLOW_RELAY:
-        sl_relay_server_event(f, readable, writable);
+        sl_relay_event(f, s, readable, writable);
         break;
     case SL_FLOW_LINGER:
         linger_event(f, s, readable, writable);
@@ -353,7 +387,6 @@ static void on_server_event(struct sl_socket *s, bool readable, bool writable)
     case SL_FLOW_RESOLVE:
     case SL_FLOW_HELLO:
     case SL_FLOW_RECONNECT:
-    case SL_FLOW_CLIENT_HANDSHAKE:
     case SL_FLOW_CLOSED:
         break;
     }
@@ -399,27 +432,9 @@ void sl_flow_bypass_late(struct sl_flow *f, const char *reason)
     sl_socket_close(&f->server, false);
 }
 
-void sl_flow_start_bytes(struct sl_flow *f)
-{
-    size_t len = 0;
-    const uint8_t *raw = sl_hello_reader_raw(f->handshake->reader, &len);
-
-    f->relay = SL_RELAY_BYTES;
-    sl_metric_add(f->plan == SL_PLAN_NON_TLS ? f->worker->gateway->metrics.non_tls : f->worker->gateway->metrics.bypassed, 1);
-    f->client.watching = false;
-    sl_relay_start(f);
-    sl_relay_deliver(f, SL_TO_SERVER, raw, len);
-    if (f->state != SL_FLOW_RELAY)
-        return;
-    sl_report_pack(f);
-    sl_handshake_free(f->handshake);
-    f->handshake = NULL;
-    sl_relay_client_event(f, true, false);
-}
-
 /* ---- client side up to the decision ---- */
 
-void sl_flow_read_hello(struct sl_flow *f, const uint8_t *bytes, size_t len)
+static void read_hello_bytes(struct sl_flow *f, const uint8_t *bytes, size_t len)
 {
     struct sl_hello_reader *reader = f->handshake->reader;
     enum sl_hello_state state = len ? sl_hello_reader_feed(reader, bytes, len) : SL_HELLO_NEED_MORE;
@@ -446,7 +461,19 @@ static void client_gone(struct sl_flow *f, bool reset)
 {
     bool nothing_said = f->client.bytes_in == 0;
     sl_flow_fail(f, reset ? CAUSE(CLI_RESET) : CAUSE(CLI_EOF), nothing_said ? STAGE(TCP) : STAGE(CLIENT_HELLO),
-                 reset ? "the client reset the connection" : "the client closed the connection before its ClientHello was complete");
+                 reset ? "the client reset the connection"
+                       : "the client closed the connection before its ClientHello was complete");
+}
+
+static void connect_resolved(struct sl_flow *f)
+{
+    if (next_server_address(f)) {
+        sl_metric_add(f->worker->gateway->metrics.refused_loop, 1);
+        sl_flow_fail(f, CAUSE(LOOP_DETECTED), STAGE(TCP), "the host has only addresses that must not be proxied to");
+        return;
+    }
+    if (sl_decide_addresses(f))
+        sl_flow_connect(f);
 }
 
 static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
@@ -466,18 +493,7 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *lis
         return;
     }
     f->resolved = f->next_address = list;
-    sl_flow_connect_resolved(f);
-}
-
-void sl_flow_connect_resolved(struct sl_flow *f)
-{
-    if (next_server_address(f)) {
-        sl_metric_add(f->worker->gateway->metrics.refused_loop, 1);
-        sl_flow_fail(f, CAUSE(LOOP_DETECTED), STAGE(TCP), "the host has only addresses that must not be proxied to");
-        return;
-    }
-    if (sl_decide_addresses(f))
-        sl_flow_connect(f);
+    connect_resolved(f);
 }
 
 static void resolve(struct sl_flow *f, uint16_t port)
@@ -502,7 +518,8 @@ static void read_request(struct sl_flow *f)
     struct sl_connect_request request;
     size_t len = 0;
 
-    sl_err err = sl_socket_read(&f->client, f->handshake->early + f->handshake->early_len, SL_CONNECT_REQUEST_MAX - f->handshake->early_len, &len);
+    sl_err err = sl_socket_read(&f->client, f->handshake->early + f->handshake->early_len,
+                                SL_CONNECT_REQUEST_MAX - f->handshake->early_len, &len);
     if (err == SL_ERR_AGAIN)
         return;
     if (err || f->client.eof) {
@@ -541,7 +558,7 @@ static void read_hello(struct sl_flow *f)
     if (err || f->client.eof)
         client_gone(f, err != SL_OK);
     else
-        sl_flow_read_hello(f, f->worker->in, len);
+        read_hello_bytes(f, f->worker->in, len);
 }
 
 /* While the server is asked, a client that leaves ends the flow. */
@@ -551,7 +568,8 @@ static void check_client(struct sl_flow *f)
     ssize_t n = recv(f->client.fd, &byte, 1, MSG_PEEK);
     f->client.watching = false; /* it fires as long as the FIN stands; once is enough */
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        sl_flow_fail(f, n == 0 ? CAUSE(CLI_EOF) : CAUSE(CLI_RESET), STAGE(SERVER_HELLO), "the client left while the server was asked");
+        sl_flow_fail(f, n == 0 ? CAUSE(CLI_EOF) : CAUSE(CLI_RESET), STAGE(SERVER_HELLO),
+                     "the client left while the server was asked");
 }
 
 static void on_client_event(struct sl_socket *s, bool readable, bool writable)
@@ -578,7 +596,7 @@ static void on_client_event(struct sl_socket *s, bool readable, bool writable)
         sl_handshake_client_readable(f);
         break;
     case SL_FLOW_RELAY:
-        sl_relay_client_event(f, readable, writable);
+        sl_relay_event(f, s, readable, writable);
         break;
     case SL_FLOW_LINGER:
         linger_event(f, s, readable, writable);
@@ -606,7 +624,8 @@ static sl_err new_handshake(struct sl_flow *f)
     return sl_hello_reader_new(&h->reader);
 }
 
-static struct sl_flow *new_flow(struct sl_worker *w, const struct sl_listener *l, const struct sl_endpoint *client, const struct sl_endpoint *local)
+static struct sl_flow *new_flow(struct sl_worker *w, const struct sl_listener *l, const struct sl_endpoint *client,
+                                const struct sl_endpoint *local)
 {
     struct sl_gateway *g = w->gateway;
     struct sl_flow *f = calloc(1, sizeof *f);
@@ -620,10 +639,11 @@ static struct sl_flow *new_flow(struct sl_worker *w, const struct sl_listener *l
     if (l->kind == SL_LISTEN_TRANSPARENT)
         f->server_at = *local;
     f->client.fd = f->server.fd = -1;
+    for (int d = 0; d < SL_DIRECTIONS; d++)
+        f->direction[d] = (struct sl_flow_direction){.flow = f, .direction = (enum sl_direction)d};
     f->connection_id = atomic_fetch_add(&g->next_connection_id, 1) + 1;
     f->flow_id = g->flow_id_base + f->connection_id;
     f->start_wall_ns = g->options.clock->wall_ns(g->options.clock->arg);
-    f->start_mono_ns = g->options.clock->mono_ns(g->options.clock->arg);
     w->flows++;
     sl_metric_add(g->metrics.connections, 1);
     sl_metric_add(g->metrics.active, 1);
@@ -645,8 +665,13 @@ static bool admit(struct sl_flow *f)
         sl_report_decision(f, "bypass", "overload");
         return true;
     }
-    sl_flow_fail(f, err == SL_ERR_DENIED ? CAUSE(RES_CLIENT_LIMIT) : err == SL_ERR_LIMIT ? CAUSE(RES_OVERLOAD) : CAUSE(RES_MEMORY), STAGE(TCP),
-                 err == SL_ERR_DENIED ? "this client has as many connections as one may have" : "the gateway has as many connections as it may have");
+    sl_flow_fail(f,
+                 err == SL_ERR_DENIED  ? CAUSE(RES_CLIENT_LIMIT)
+                 : err == SL_ERR_LIMIT ? CAUSE(RES_OVERLOAD)
+                                       : CAUSE(RES_MEMORY),
+                 STAGE(TCP),
+                 err == SL_ERR_DENIED ? "this client has as many connections as one may have"
+                                      : "the gateway has as many connections as it may have");
     return false;
 }
 
@@ -656,11 +681,13 @@ static bool loops(struct sl_flow *f)
     if (f->kind == SL_LISTEN_EXPLICIT || !sl_net_guard_forbids(f->worker->guard, &f->server_at))
         return false;
     sl_metric_add(f->worker->gateway->metrics.refused_loop, 1);
-    sl_flow_fail(f, CAUSE(LOOP_DETECTED), STAGE(TCP), "the destination is the gateway itself, or an address that must not be proxied to");
+    sl_flow_fail(f, CAUSE(LOOP_DETECTED), STAGE(TCP),
+                 "the destination is the gateway itself, or an address that must not be proxied to");
     return true;
 }
 
-void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, const struct sl_endpoint *client, const struct sl_endpoint *local)
+void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, const struct sl_endpoint *client,
+                    const struct sl_endpoint *local)
 {
     struct sl_flow *f = new_flow(w, l, client, local);
     if (!f) {
@@ -683,4 +710,11 @@ void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, co
     sl_socket_update(&f->client);
     if (f->plan == SL_PLAN_BYPASS)
         sl_flow_connect(f);
+}
+
+sl_err sl_flow_worker_init(struct sl_worker *w)
+{
+    const struct sl_leaf_cache_options leaves = {.clock = w->gateway->options.clock};
+    sl_err err = sl_tls_context_new(w->gateway->tls, &w->tls);
+    return err ? err : sl_leaf_cache_new(&leaves, &w->leaves);
 }

@@ -16,7 +16,8 @@
  *        ▼ keys handed over
  *      RELAY ─▶ LINGER (last bytes and alerts reach the peers) ─▶ closed: one event
  *
- * flow.c holds this life, decide.c the questions to policy, handshake.c the two TLS legs, relay.c what moves bytes, report.c the event.
+ * flow.c holds this life, decide.c the questions to policy, handshake.c the two TLS legs, relay.c what moves bytes, report.c the
+ * event.
  */
 #pragma once
 
@@ -29,6 +30,7 @@
 
 /* What the worker calls; nothing else is known about flows outside. */
 sl_err sl_flow_worker_init(struct sl_worker *w); /* creates w->tls and w->leaves */
-void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, const struct sl_endpoint *client, const struct sl_endpoint *local);
+void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, const struct sl_endpoint *client,
+                    const struct sl_endpoint *local);
 void sl_flow_tick(struct sl_worker *w);    /* ends flows whose time is over */
 void sl_flow_end_all(struct sl_worker *w); /* cause SHUTDOWN */

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A flow's inside, shared by flow.c, decide.c, handshake.c, relay.c and report.c and by nobody else. */
+/* A flow's inside, shared by flow.c, decide.c, handshake.c, legs.c, relay.c, report.c and report_tls.c and by nobody else. */
 #pragma once
+
+#include <netdb.h>
 
 #include "gateway/flow.h"
 
+#include "base/buf.h"
+#include "policy/snapshot.h"
 #include "record/transcoder.h"
 #include "sluice/v1/event.pb-c.h"
 #include "tls/client_hello.h"
 #include "tls/client_leg.h"
-#include "tls/handover.h"
 #include "tls/offer.h"
 #include "tls/server_leg.h"
+
+struct sl_leaf;
 
 enum sl_flow_state {
     SL_FLOW_REQUEST,          /* explicit: reading the CONNECT request */
@@ -37,13 +42,30 @@ enum sl_relay_kind { SL_RELAY_BYTES, SL_RELAY_RECORDS, SL_RELAY_OPENSSL };
 
 enum sl_direction { SL_TO_SERVER, SL_TO_CLIENT, SL_DIRECTIONS };
 
+enum {
+    SL_FLOW_LATE_ALERTS = 4,   /* alerts noted while the event is packed away */
+    SL_FLOW_SANS_REPORTED = 50 /* names of the server's certificate in an event; its DER has all of them */
+};
+
+struct sl_late_alert {
+    uint8_t level, code, direction;
+};
+
+/* What a transcoder's call-backs are given. */
+struct sl_flow_direction {
+    struct sl_flow *flow;
+    enum sl_direction direction;
+};
+
 /* What only a handshake needs; released when the relay begins. */
 struct sl_handshake {
     struct sl_hello_reader *reader; /* the client's bytes up to the end of its ClientHello, and what came of them */
     struct sl_offer offer;
     struct sl_server_leg *server_leg;
     struct sl_client_leg *client_leg;
-    uint64_t stage_start_ns; /* monotonic */
+    size_t server_alerts, client_alerts; /* of the legs, noted in the event */
+    uint8_t *early;                      /* explicit: the request, then what came behind it */
+    size_t early_len;
 };
 
 struct sl_flow {
@@ -56,26 +78,35 @@ struct sl_flow {
     enum sl_listener_kind kind;
     bool counted;         /* in the limits */
     bool tunnel;          /* explicit: the "200" was sent */
+    bool hello_seen;      /* the client speaks TLS */
+    bool block_reset;     /* a rule wants a reset rather than an alert */
+    bool relayed;         /* bytes were passed on */
     bool reported;        /* the event was written */
-    uint8_t open_sockets; /* whose close the loop has not confirmed */
-    uint64_t flow_id, connection_id;
-    uint64_t start_wall_ns, start_mono_ns;
+    uint8_t pending;      /* call-backs that the loop still owes: sockets to close, a name to look up */
+    unsigned http_status; /* explicit: the answer to a request that can't be served; 0: by cause */
+    uint64_t flow_id, connection_id, rule_id;
+    uint64_t start_wall_ns;
+    uint64_t step_us;     /* when the last step was finished, monotonic */
     uint64_t deadline_ms; /* loop time */
     struct sl_endpoint client_at, server_at;
-    char *host; /* the name asked for: SNI, else the CONNECT host; NULL: none */
+    char *host; /* explicit: the CONNECT host; NULL: none */
     struct sl_socket client, server;
 
     struct sl_handshake *handshake;
     uv_getaddrinfo_t *resolving;
+    struct addrinfo *resolved, *next_address;
 
+    struct sl_flow_direction direction[SL_DIRECTIONS];
     struct sl_transcoder *transcoder[SL_DIRECTIONS]; /* SL_RELAY_RECORDS */
     struct sl_server_leg *server_leg;                /* SL_RELAY_OPENSSL */
     struct sl_client_leg *client_leg;
     uint64_t earlier_sent, earlier_received; /* bytes of a first server connection that was given up */
 
-    Sluice__V1__Event *event;               /* what is known so far; NULL while packed */
-    uint8_t *packed;                        /* the event during the relay, when it only costs memory */
+    Sluice__V1__Event *event; /* what is known so far; NULL while packed */
+    uint8_t *packed;          /* the event during the relay, when it only costs memory */
     size_t packed_len;
+    struct sl_late_alert late_alerts[SL_FLOW_LATE_ALERTS];
+    uint8_t late_alert_count;
 };
 
 /* ---- flow.c ---- */
@@ -88,8 +119,6 @@ void sl_flow_end(struct sl_flow *f, bool reset);
 void sl_flow_connect(struct sl_flow *f);
 /* Gives the first server connection up and bypasses on a second one. */
 void sl_flow_bypass_late(struct sl_flow *f, const char *reason);
-/* Starts forwarding bytes as they are, the ClientHello first. */
-void sl_flow_start_bytes(struct sl_flow *f);
 
 /* ---- decide.c ---- */
 /* By addresses alone. False: the flow was denied and is ended. */
@@ -98,19 +127,40 @@ bool sl_decide_addresses(struct sl_flow *f);
 bool sl_decide_hello(struct sl_flow *f, const struct sl_client_hello *hello);
 
 /* ---- handshake.c ---- */
-void sl_handshake_free(struct sl_handshake *h);
+void sl_handshake_free(struct sl_handshake *h); /* NULL is allowed */
+void sl_handshake_drop_legs(struct sl_handshake *h);
 void sl_handshake_start_server(struct sl_flow *f);
 void sl_handshake_server_readable(struct sl_flow *f);
 void sl_handshake_client_readable(struct sl_flow *f);
+/* The server leg can't be completed: what follows is policy's. */
+void sl_handshake_server_failed(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__Stage stage, const char *error);
+
+/* ---- legs.c ---- */
+sl_err sl_handshake_new_server_leg(struct sl_flow *f);
+/* On failure *cause is set where it is more than an internal error. */
+sl_err sl_handshake_new_client_leg(struct sl_flow *f, Sluice__V1__Cause *cause);
 
 /* ---- relay.c ---- */
-void sl_relay_start(struct sl_flow *f); /* sockets are open, the relay's objects are in place */
-void sl_relay_client_event(struct sl_flow *f, bool readable, bool writable);
-void sl_relay_server_event(struct sl_flow *f, bool readable, bool writable);
-/* Gives bytes of one side that were read before the relay began to it. */
-void sl_relay_deliver(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len);
+/* Sockets are open, the relay's objects are in place. What was read of each side before goes out first. */
+void sl_relay_start(struct sl_flow *f, struct sl_buf *from_client, struct sl_buf *from_server);
+void sl_relay_event(struct sl_flow *f, struct sl_socket *s, bool readable, bool writable);
+void sl_relay_on_record(void *arg, const struct sl_transcoder_record *record, enum sl_transcoder_verdict *verdict);
 
 /* ---- report.c ---- */
 sl_err sl_report_begin(struct sl_flow *f);
+uint64_t sl_report_lap(struct sl_flow *f); /* microseconds since the last step was finished */
+void sl_report_connected(struct sl_flow *f);
+void sl_report_access(struct sl_flow *f, const struct sl_policy_access *access);
+void sl_report_decryption(struct sl_flow *f, const struct sl_policy_decryption *d);
+void sl_report_decision(struct sl_flow *f, const char *action, const char *reason);
+void sl_flow_note_alert(struct sl_flow *f, uint8_t level, uint8_t code, Sluice__V1__AlertDirection direction);
 void sl_report_pack(struct sl_flow *f);
 void sl_report_finish(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__Stage stage, const char *error);
+void sl_report_free(struct sl_flow *f);
+
+/* ---- report_tls.c ---- */
+void sl_report_hello(struct sl_flow *f, const struct sl_client_hello *hello);
+void sl_report_offer(struct sl_flow *f);
+void sl_report_server_leg(struct sl_flow *f);
+void sl_report_client_leg(struct sl_flow *f);
+void sl_report_leaf(struct sl_flow *f, const struct sl_leaf *leaf, bool cached);

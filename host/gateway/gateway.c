@@ -8,8 +8,11 @@
 
 #include "gateway/worker.h"
 #include "pki/ca.h"
+#include "pki/mint.h"
 #include "pki/trust.h"
+#include "pki/verify.h"
 #include "policy/snapshot.h"
+#include "tls/context.h"
 
 enum { DRAIN_POLL_MS = 20, END_FLOWS_MS = 5000 };
 
@@ -63,15 +66,18 @@ static sl_err register_metrics(struct sl_gateway *g)
         {&m->failed, SL_COUNTER, "sluice_connections_failed_total", "connections ended by a failure before data could flow"},
         {&m->non_tls, SL_COUNTER, "sluice_connections_non_tls_total", "connections that did not begin with TLS"},
         {&m->refused_limit, SL_COUNTER, "sluice_connections_refused_limit_total", "connections beyond a limit"},
-        {&m->refused_loop, SL_COUNTER, "sluice_connections_refused_loop_total", "connections to the gateway itself or to a forbidden address"},
+        {&m->refused_loop, SL_COUNTER, "sluice_connections_refused_loop_total",
+         "connections to the gateway itself or to a forbidden address"},
         {&m->bytes_client, SL_COUNTER, "sluice_bytes_to_server_total", "bytes sent to servers"},
         {&m->bytes_server, SL_COUNTER, "sluice_bytes_from_server_total", "bytes received from servers"},
         {&m->leaf_minted, SL_COUNTER, "sluice_leaf_minted_total", "leaf certificates signed"},
         {&m->leaf_cached, SL_COUNTER, "sluice_leaf_cached_total", "leaf certificates taken from the cache"},
         {&m->resumed_client, SL_COUNTER, "sluice_resumed_client_total", "client legs that resumed a session"},
         {&m->resumed_server, SL_COUNTER, "sluice_resumed_server_total", "server legs that resumed a session"},
-        {&m->late_bypass, SL_COUNTER, "sluice_late_bypass_total", "connections made again undecrypted after the server leg had begun"},
-        {&m->accept_paused, SL_COUNTER, "sluice_accept_paused_total", "times accepting was paused for lack of descriptors or memory"},
+        {&m->late_bypass, SL_COUNTER, "sluice_late_bypass_total",
+         "connections made again undecrypted after the server leg had begun"},
+        {&m->accept_paused, SL_COUNTER, "sluice_accept_paused_total",
+         "times accepting was paused for lack of descriptors or memory"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         sl_err err = sl_metric_register(g->options.metrics, table[i].kind, table[i].name, table[i].help, table[i].metric);
@@ -81,7 +87,23 @@ static sl_err register_metrics(struct sl_gateway *g)
     return SL_OK;
 }
 
-sl_err sl_gateway_start(const struct sl_gateway_options *options, struct sl_runtime *runtime, struct sl_gateway **out, struct sl_diag *diag)
+/* What the workers share beside the runtime. */
+static sl_err new_shared(struct sl_gateway *g, struct sl_diag *diag)
+{
+    const struct sl_verifier_options verifier = {.clock = g->options.clock};
+    const struct sl_minter_options minter = {
+        .clock = g->options.clock, .sensitive = g->options.sensitive_names, .sensitive_count = g->options.sensitive_name_count};
+
+    sl_err err = sl_tls_shared_new(g->options.clock, NULL, &g->tls);
+    if (!err)
+        err = sl_verifier_new(&verifier, &g->verifier);
+    if (err)
+        return sl_fail(diag, err, "gateway: %s", sl_err_str(err));
+    return sl_minter_new(&minter, &g->minter, diag);
+}
+
+sl_err sl_gateway_start(const struct sl_gateway_options *options, struct sl_runtime *runtime, struct sl_gateway **out,
+                        struct sl_diag *diag)
 {
     struct sl_gateway *g = calloc(1, sizeof *g);
     sl_err err = SL_ERR_NOMEM;
@@ -103,6 +125,8 @@ sl_err sl_gateway_start(const struct sl_gateway_options *options, struct sl_runt
         sl_fail(diag, err, "gateway: %s", sl_err_str(err));
         goto Exit;
     }
+    if ((err = new_shared(g, diag)))
+        goto Exit;
     for (unsigned i = 0; i < options->workers && i < SL_WORKERS_MAX; i++) {
         if ((err = sl_worker_start(&g->workers[i], g, i, diag)))
             goto Exit;
@@ -133,6 +157,11 @@ struct sl_runtime *sl_gateway_runtime(struct sl_gateway *g)
     struct sl_runtime *r = sl_runtime_ref(g->runtime);
     pthread_mutex_unlock(&g->lock);
     return r;
+}
+
+sl_err sl_gateway_rotate_keys(struct sl_gateway *g)
+{
+    return sl_minter_rotate(g->minter);
 }
 
 static void wake_all(struct sl_gateway *g)
@@ -170,6 +199,9 @@ void sl_gateway_free(struct sl_gateway *g)
     wake_all(g);
     for (size_t i = 0; i < g->worker_count; i++)
         sl_worker_join(&g->workers[i]);
+    sl_minter_free(g->minter);
+    sl_verifier_free(g->verifier);
+    sl_tls_shared_free(g->tls);
     sl_limits_free(g->limits);
     sl_runtime_unref(g->runtime);
     pthread_mutex_destroy(&g->lock);
@@ -178,7 +210,7 @@ void sl_gateway_free(struct sl_gateway *g)
 
 size_t sl_gateway_active(const struct sl_gateway *g)
 {
-    return sl_limits_total(g->limits);
+    return g->limits ? sl_limits_total(g->limits) : 0;
 }
 
 bool sl_gateway_draining(const struct sl_gateway *g)

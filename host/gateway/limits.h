@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections there may be, in all and for one client (A11). A client is an IPv4 address or an IPv6 /64, since a host owns a whole /64.
- * Thread-safe.
+ * How many connections there may be, in all and for one client (A11). A client is an IPv4 address or an IPv6 /64, since a host owns
+ * a whole /64. Thread-safe.
  */
 #pragma once
 
@@ -15,8 +15,8 @@ struct sl_limits;
 sl_err sl_limits_new(struct sl_limits **out);
 void sl_limits_free(struct sl_limits *l);
 
-/* Counts a connection in. SL_ERR_LIMIT: max_total is reached. SL_ERR_DENIED: this client has max_per_client. SL_ERR_NOMEM. On failure nothing was
- * counted. */
+/* Counts a connection in. SL_ERR_LIMIT: max_total is reached. SL_ERR_DENIED: this client has max_per_client. SL_ERR_NOMEM. On
+ * failure nothing was counted. */
 sl_err sl_limits_take(struct sl_limits *l, const struct sl_endpoint *client, size_t max_total, size_t max_per_client);
 
 /* Counts out what was counted in. */

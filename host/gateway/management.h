@@ -33,6 +33,7 @@ struct sl_mgmt_config {
     mode_t unix_mode;            /* 0: 0660 */
     const char *tcp;             /* "192.0.2.1:7443", "[::1]:7443"; NULL: no TCP */
     struct sl_rpc_tls_files tls; /* needed with tcp */
+    uint32_t watch_patience_ms;  /* a watcher that reads nothing for so long is dropped with RESOURCE_EXHAUSTED; 0: 30,000 */
 };
 
 /* Everything is borrowed and must outlive the service. Callbacks come from handler threads, several at once except where stated. */

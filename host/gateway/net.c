@@ -86,7 +86,8 @@ const char *sl_endpoint_text(const struct sl_endpoint *e, char out[static SL_END
 {
     char address[SL_ENDPOINT_TEXT];
     sl_endpoint_address(e, address);
-    snprintf(out, SL_ENDPOINT_TEXT, e->any.sa_family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", address, (unsigned)sl_endpoint_port(e));
+    snprintf(out, SL_ENDPOINT_TEXT, e->any.sa_family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", address,
+             (unsigned)sl_endpoint_port(e));
     return out;
 }
 
@@ -119,8 +120,9 @@ sl_err sl_net_listen(const struct sl_endpoint *at, bool transparent, int *fd, st
         (at->any.sa_family == AF_INET6 && set_option(s, SOL_IPV6, IPV6_V6ONLY, 1)))
         goto Fail;
     if (transparent && set_transparent(s, at->any.sa_family)) {
-        sl_err err = sl_fail(diag, SL_ERR_DENIED, "listener %s: transparent sockets need CAP_NET_ADMIN (%s); run as root or grant it",
-                             sl_endpoint_text(at, text), strerror(errno));
+        sl_err err =
+            sl_fail(diag, SL_ERR_DENIED, "listener %s: transparent sockets need CAP_NET_ADMIN (%s); run as root or grant it",
+                    sl_endpoint_text(at, text), strerror(errno));
         close(s);
         return err;
     }
@@ -158,7 +160,8 @@ sl_err sl_net_accept(int listener, int *fd, struct sl_endpoint *peer, struct sl_
     return SL_OK;
 }
 
-/* Takes the client's own address and port; a port that is still in use (the client reconnects faster than the old pair dies) costs only the port. */
+/* Takes the client's own address and port; a port that is still in use (the client reconnects faster than the old pair dies) costs
+ * only the port. */
 static int bind_source(int s, const struct sl_endpoint *source)
 {
     struct sl_endpoint any_port = *source;
@@ -185,7 +188,8 @@ sl_err sl_net_connect(const struct sl_endpoint *to, const struct sl_endpoint *so
         *fd = s;
         return SL_OK;
     }
-    /* The pair (client port, server) is still known to the kernel, for example in TIME_WAIT: another port of the same client does. */
+    /* The pair (client port, server) is still known to the kernel, for example in TIME_WAIT: another port of the same client does.
+     */
     if ((errno == EADDRNOTAVAIL || errno == EADDRINUSE) && source && sl_endpoint_port(source) != 0) {
         struct sl_endpoint any_port = *source;
         sl_endpoint_set_port(&any_port, 0);

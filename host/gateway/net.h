@@ -37,11 +37,12 @@ const char *sl_endpoint_text(const struct sl_endpoint *e, char out[static SL_END
  * On failure *fd is -1 and diag says what to do. */
 sl_err sl_net_listen(const struct sl_endpoint *at, bool transparent, int *fd, struct sl_diag *diag);
 
-/* Accepts one connection; SL_ERR_AGAIN if none waits, SL_ERR_LIMIT if descriptors ran out. peer is the client, local what it connected to. */
+/* Accepts one connection; SL_ERR_AGAIN if none waits, SL_ERR_LIMIT if descriptors ran out. peer is the client, local what it
+ * connected to. */
 sl_err sl_net_accept(int listener, int *fd, struct sl_endpoint *peer, struct sl_endpoint *local);
 
-/* Begins a connection to `to`; the socket becomes writable when it stands or fails. source, where not NULL, is the address and port to come from
- * (IP_TRANSPARENT); a port that is taken falls back to the address alone. */
+/* Begins a connection to `to`; the socket becomes writable when it stands or fails. source, where not NULL, is the address and port
+ * to come from (IP_TRANSPARENT); a port that is taken falls back to the address alone. */
 sl_err sl_net_connect(const struct sl_endpoint *to, const struct sl_endpoint *source, int *fd);
 
 /* The pending error of a socket (SO_ERROR): 0 or an errno value. */
@@ -50,7 +51,8 @@ int sl_net_error(int fd);
 /* Closes so that the peer gets a reset. */
 void sl_net_close_reset(int fd);
 
-/* Addresses a gateway must never be made to connect to (A12): its own, loopback, link-local and cloud metadata, unspecified, multicast, broadcast. */
+/* Addresses a gateway must never be made to connect to (A12): its own, loopback, link-local and cloud metadata, unspecified,
+ * multicast, broadcast. */
 struct sl_net_guard;
 sl_err sl_net_guard_new(struct sl_net_guard **out);
 void sl_net_guard_free(struct sl_net_guard *g);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moves bytes between the two sockets of a flow, in one of three ways: as they are, through the record transcoders, or through OpenSSL.
+ * Moves bytes between the two sockets of a flow, in one of three ways: as they are, through the record transcoders, or through
+ * OpenSSL.
  *
- * Back-pressure: a side is read only while less than QUEUE_HIGH bytes wait for the other side, so that a slow reader costs memory for one read
- * at most. Half-close: the end of one stream is passed on when its last byte was; the other direction lives on.
+ * Back-pressure: a side is read only while less than QUEUE_HIGH bytes wait for the other side, so that a slow reader costs memory
+ * for one read at most. Half-close: the end of one stream is passed on when its last byte was; the other direction lives on.
  */
 #include "gateway/flow_state.h"
 
-#include "base/log.h"
+#include <stdlib.h>
+
+#include "tls/leg.h"
 
 enum {
     PUMP_ROUNDS = 4, /* reads of one side before other flows get their turn */
@@ -39,7 +42,8 @@ static void update(struct sl_flow *f)
     sl_socket_update(&f->server);
 }
 
-/* A side vanished. After it had said that it is done (FIN or close_notify) that is how many programs close; before, it is a failure. */
+/* A side vanished. After it had said that it is done (FIN or close_notify) that is how many programs close; before, it is a
+ * failure. */
 static void side_broken(struct sl_flow *f, struct sl_socket *s)
 {
     enum sl_direction from_it = s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT;
@@ -74,7 +78,8 @@ static void send_alert(struct sl_flow *f, enum sl_direction d, uint8_t descripti
     if (sl_transcoder_seal_alert(f->transcoder[d], SL_TLS_ALERT_FATAL, description, record, sizeof record, &len))
         return; /* inside a record only a reset remains; the poisoned or missing tag makes the receiver discard it */
     sl_flow_note_alert(f, SL_TLS_ALERT_FATAL, description,
-                       d == SL_TO_SERVER ? SLUICE__V1__ALERT_DIRECTION__SENT_TO_SERVER : SLUICE__V1__ALERT_DIRECTION__SENT_TO_CLIENT);
+                       d == SL_TO_SERVER ? SLUICE__V1__ALERT_DIRECTION__SENT_TO_SERVER
+                                         : SLUICE__V1__ALERT_DIRECTION__SENT_TO_CLIENT);
     sl_socket_send(sink(f, d), record, len);
 }
 
@@ -116,9 +121,70 @@ static void deliver_records(struct sl_flow *f, enum sl_direction d, const uint8_
     } while (len > 0 || sl_transcoder_pending(t) > 0);
 }
 
+/* Alerts are noted whoever sends them; close_notify is how connections end and says nothing. */
+void sl_relay_on_record(void *arg, const struct sl_transcoder_record *record, enum sl_transcoder_verdict *verdict)
+{
+    const struct sl_flow_direction *d = arg;
+    (void)verdict;
+    if (record->type == SL_TLS_ALERT && record->alert != SL_TLS_CLOSE_NOTIFY)
+        sl_flow_note_alert(d->flow, record->alert_level, record->alert,
+                           d->direction == SL_TO_SERVER ? SLUICE__V1__ALERT_DIRECTION__RECEIVED_FROM_CLIENT
+                                                        : SLUICE__V1__ALERT_DIRECTION__RECEIVED_FROM_SERVER);
+}
+
+/* ---- OpenSSL ---- */
+
+static struct sl_leg *leg_of(struct sl_flow *f, const struct sl_socket *s)
+{
+    return s == &f->client ? sl_client_leg_base(f->client_leg) : sl_server_leg_base(f->server_leg);
+}
+
+static void send_output(struct sl_flow *f, struct sl_socket *s)
+{
+    size_t len = 0;
+    struct sl_leg *leg = leg_of(f, s);
+    const uint8_t *bytes = sl_leg_output(leg, &len);
+    if (len == 0)
+        return;
+    send_on(f, s == &f->server ? SL_TO_SERVER : SL_TO_CLIENT, bytes, len);
+    sl_leg_consume(leg, len);
+}
+
+static void leg_failed(struct sl_flow *f, struct sl_leg *from, struct sl_leg *to, struct sl_socket *sink)
+{
+    const struct sl_leg_info *info = sl_leg_info(from);
+    for (size_t i = 0; i < info->alert_count; i++)
+        if (info->alerts[i].code != SL_TLS_CLOSE_NOTIFY)
+            sl_flow_note_alert(f, info->alerts[i].level, info->alerts[i].code, info->alerts[i].direction);
+    sl_leg_app_close(to);
+    send_output(f, sink);
+    sl_flow_fail(f, info->cause, SLUICE__V1__STAGE__STAGE_RECORD, info->error);
+}
+
+static void deliver_openssl(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
+{
+    struct sl_leg *from = leg_of(f, source(f, d)), *to = leg_of(f, sink(f, d));
+    sl_err err = len ? sl_leg_feed(from, bytes, len) : SL_OK;
+
+    while (!err && f->state == SL_FLOW_RELAY) {
+        size_t got = 0;
+        err = sl_leg_app_read(from, f->worker->out, SL_TLS_PLAINTEXT_MAX, &got);
+        if (!err)
+            err = sl_leg_app_write(to, f->worker->out, got);
+        if (err == SL_ERR_NOT_FOUND)
+            sl_leg_app_close(to);
+        send_output(f, sink(f, d));
+    }
+    if (f->state != SL_FLOW_RELAY)
+        return;
+    send_output(f, source(f, d)); /* a KeyUpdate that was asked for, an alert */
+    if (f->state == SL_FLOW_RELAY && err != SL_ERR_AGAIN && err != SL_ERR_NOT_FOUND)
+        leg_failed(f, from, to, sink(f, d));
+}
+
 /* ---- all ---- */
 
-void sl_relay_deliver(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
+static void deliver(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
 {
     switch (f->relay) {
     case SL_RELAY_BYTES:
@@ -128,7 +194,7 @@ void sl_relay_deliver(struct sl_flow *f, enum sl_direction d, const uint8_t *byt
         deliver_records(f, d, bytes, len);
         break;
     case SL_RELAY_OPENSSL:
-        sl_relay_openssl_deliver(f, d, bytes, len);
+        deliver_openssl(f, d, bytes, len);
         break;
     }
 }
@@ -143,7 +209,8 @@ static void pump(struct sl_flow *f, enum sl_direction d)
 {
     struct sl_socket *from = source(f, d), *to = sink(f, d);
 
-    for (int round = 0; round < PUMP_ROUNDS && f->state == SL_FLOW_RELAY && sl_socket_queued(to) < QUEUE_HIGH && !from->eof; round++) {
+    for (int round = 0; round < PUMP_ROUNDS && f->state == SL_FLOW_RELAY && sl_socket_queued(to) < QUEUE_HIGH && !from->eof;
+         round++) {
         size_t len = 0;
         sl_err err = sl_socket_read(from, f->worker->in, SL_WORKER_IN_BYTES, &len);
         if (err == SL_ERR_AGAIN)
@@ -154,7 +221,7 @@ static void pump(struct sl_flow *f, enum sl_direction d)
         }
         sl_flow_touch(f);
         if (len > 0)
-            sl_relay_deliver(f, d, f->worker->in, len);
+            deliver(f, d, f->worker->in, len);
         else if (sl_socket_shutdown(to))
             side_broken(f, to);
         if (len < SL_WORKER_IN_BYTES)
@@ -164,10 +231,8 @@ static void pump(struct sl_flow *f, enum sl_direction d)
     update(f);
 }
 
-static void on_side(struct sl_flow *f, struct sl_socket *s, bool readable, bool writable)
+void sl_relay_event(struct sl_flow *f, struct sl_socket *s, bool readable, bool writable)
 {
-    enum sl_direction from_it = s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT;
-
     if (writable) {
         if (sl_socket_flush(s)) {
             side_broken(f, s);
@@ -177,22 +242,29 @@ static void on_side(struct sl_flow *f, struct sl_socket *s, bool readable, bool 
         end_if_done(f);
     }
     if (readable && f->state == SL_FLOW_RELAY)
-        pump(f, from_it);
+        pump(f, s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT);
     update(f);
 }
 
-void sl_relay_client_event(struct sl_flow *f, bool readable, bool writable)
+/* What a side sent before the relay began, and its end if that has come, too. */
+static void begin(struct sl_flow *f, enum sl_direction d, struct sl_buf *early)
 {
-    on_side(f, &f->client, readable, writable);
+    if (f->state == SL_FLOW_RELAY && (sl_buf_len(early) > 0 || f->relay == SL_RELAY_OPENSSL))
+        deliver(f, d, sl_buf_data(early), sl_buf_len(early));
+    if (f->state == SL_FLOW_RELAY && source(f, d)->eof && sl_socket_shutdown(sink(f, d)))
+        side_broken(f, sink(f, d));
 }
 
-void sl_relay_server_event(struct sl_flow *f, bool readable, bool writable)
+void sl_relay_start(struct sl_flow *f, struct sl_buf *from_client, struct sl_buf *from_server)
 {
-    on_side(f, &f->server, readable, writable);
-}
-
-void sl_relay_start(struct sl_flow *f)
-{
+    f->relayed = true;
+    f->client.watching = false;
     sl_flow_set_state(f, SL_FLOW_RELAY);
+    sl_report_pack(f);
+    sl_handshake_free(f->handshake);
+    f->handshake = NULL;
+    begin(f, SL_TO_SERVER, from_client);
+    begin(f, SL_TO_CLIENT, from_server);
+    end_if_done(f);
     update(f);
 }

@@ -17,7 +17,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     s->on_event(s, failed || (events & (UV_READABLE | UV_DISCONNECT)), failed || (events & UV_WRITABLE));
 }
 
-sl_err sl_socket_open(struct sl_socket *s, uv_loop_t *loop, int fd, bool connecting, sl_socket_event_fn *on_event, sl_socket_closed_fn *on_closed)
+sl_err sl_socket_open(struct sl_socket *s, uv_loop_t *loop, int fd, bool connecting, sl_socket_event_fn *on_event,
+                      sl_socket_closed_fn *on_closed)
 {
     memset(s, 0, sizeof *s);
     sl_buf_init(&s->out, SL_SOCKET_QUEUE_LIMIT);
@@ -135,6 +136,7 @@ void sl_socket_update(struct sl_socket *s)
     int interest = 0;
     if (!s->broken) {
         interest |= s->reading && !s->eof ? UV_READABLE : 0;
+        interest |= s->watching && !s->reading && !s->eof ? UV_DISCONNECT : 0;
         interest |= s->connecting || sl_buf_len(&s->out) > 0 ? UV_WRITABLE : 0;
     }
     if (interest == s->interest)

@@ -61,11 +61,11 @@ static void start_accepting(struct sl_worker *w)
 
 static void stop_accepting(struct sl_worker *w)
 {
-    if (!w->accepting)
-        return;
     w->accepting = false;
     w->accept_again_ms = 0;
     for (size_t i = 0; i < w->listener_count; i++) {
+        if (w->listeners[i].fd < 0)
+            continue;
         uv_poll_stop(&w->listeners[i].poll);
         uv_close((uv_handle_t *)&w->listeners[i].poll, NULL);
         close(w->listeners[i].fd);
@@ -145,10 +145,8 @@ static void release(struct sl_worker *w)
 static void close_loop(struct sl_worker *w)
 {
     stop_accepting(w);
-    if (!w->stopping) {
-        uv_close((uv_handle_t *)&w->tick, NULL);
-        uv_close((uv_handle_t *)&w->wake, NULL);
-    }
+    uv_close((uv_handle_t *)&w->tick, NULL);
+    uv_close((uv_handle_t *)&w->wake, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     uv_loop_close(&w->loop);
 }
@@ -185,7 +183,6 @@ sl_err sl_worker_start(struct sl_worker *w, struct sl_gateway *g, unsigned index
     w->started = true;
     return SL_OK;
 Fail:
-    w->accepting = true;
     close_loop(w);
     release(w);
     return err;

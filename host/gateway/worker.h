@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One thread of the gateway: its loop, its listeners, its flows and the scratch memory they share. Used by its own thread only, but for the
- * functions that say otherwise. */
+/* One thread of the gateway: its loop, its listeners, its flows and the scratch memory they share. Used by its own thread only, but
+ * for the functions that say otherwise. */
 #pragma once
 
 #include <pthread.h>
@@ -12,15 +12,14 @@
 #include "gateway/list.h"
 #include "record/tls.h"
 
-enum {
-    SL_WORKER_IN_BYTES = 64 * 1024,
-    SL_WORKER_OUT_BYTES = SL_WORKER_IN_BYTES + 2 * SL_TLS_RECORD_MAX,
-    SL_WORKER_TICK_MS = 100
-};
+enum { SL_WORKER_IN_BYTES = 64 * 1024, SL_WORKER_OUT_BYTES = SL_WORKER_IN_BYTES + 2 * SL_TLS_RECORD_MAX, SL_WORKER_TICK_MS = 100 };
 
 struct sl_flow;
 struct sl_worker;
+struct sl_minter;
 struct sl_tls_context;
+struct sl_tls_shared;
+struct sl_verifier;
 struct sl_leaf_cache;
 
 /* Counters of the gateway; a NULL member counts nothing. */
@@ -68,6 +67,9 @@ struct sl_gateway {
     struct sl_gateway_options options;
     struct sl_gateway_metrics metrics;
     struct sl_limits *limits;
+    struct sl_tls_shared *tls;
+    struct sl_verifier *verifier;
+    struct sl_minter *minter;
     _Atomic uint64_t next_connection_id;
     uint64_t flow_id_base; /* random: flow ids differ between runs */
     pthread_mutex_t lock;  /* runtime */
