@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rpc/message.h"
+#include "sluice/test/v1/conformance.pb-c.h"
+#include "sluice/test/v1/presence.pb-c.h"
+
+#define KINDS (&sluice__test__v1__kinds__descriptor)
+#define NEEDY (&sluice__test__v1__needy__descriptor)
+
+static sl_err unpack(const ProtobufCMessageDescriptor *type, const char *bytes, size_t len, struct sl_diag *diag)
+{
+    ProtobufCMessage *message = NULL;
+    sl_err err = sl_rpc_message_unpack(type, (const uint8_t *)bytes, len, &message, diag);
+    assert_true((err == SL_OK) == (message != NULL));
+    sl_rpc_message_free(message);
+    return err;
+}
+
+static void test_untrusted_bytes(void **state)
+{
+#define B(text) text, sizeof text - 1
+    static const struct {
+        const ProtobufCMessageDescriptor *type;
+        const char *bytes;
+        size_t len;
+        sl_err err;
+        const char *text;
+    } T[] = {
+        {KINDS, B(""), SL_OK, ""},
+        {KINDS, B("\x08\x01"), SL_OK, ""},
+        {KINDS, B("\x08"), SL_ERR_INVALID, "not a message"},
+        {KINDS, B("\x00\x01"), SL_ERR_INVALID, "not a message"},                                         /* field number 0 */
+        {KINDS, B("\x0b"), SL_ERR_INVALID, "not a message"},                                             /* group */
+        {KINDS, B("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), SL_ERR_INVALID, "not a message"}, /* varint of 11 bytes */
+        {KINDS, B("\x7a\x01"), SL_ERR_INVALID, "not a message"},                                         /* string ends early */
+        {KINDS, B("\x7a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), SL_ERR_INVALID, "not a message"},     /* length 2^64 - 1 */
+        {KINDS, B("\x59\x00\x00\x00"), SL_ERR_INVALID, "not a message"},                                 /* fixed64 ends early */
+        {KINDS, B("\x7a\x02ok"), SL_OK, ""},
+        {KINDS, B("\x7a\x03o\x00k"), SL_ERR_INVALID, "field f_string is not UTF-8 text"},
+        {KINDS, B("\x7a\x01\x80"), SL_ERR_INVALID, "field f_string"},
+        {KINDS, B("\x7a\x01\xc3"), SL_ERR_INVALID, "field f_string"},
+        {KINDS, B("\x7a\x02\xc3\x28"), SL_ERR_INVALID, "field f_string"},
+        {KINDS, B("\x7a\x02\xc0\x80"), SL_ERR_INVALID, "field f_string"},         /* overlong NUL */
+        {KINDS, B("\x7a\x03\xe0\x80\xaf"), SL_ERR_INVALID, "field f_string"},     /* overlong '/' */
+        {KINDS, B("\x7a\x03\xed\xa0\x80"), SL_ERR_INVALID, "field f_string"},     /* surrogate */
+        {KINDS, B("\x7a\x04\xf4\x90\x80\x80"), SL_ERR_INVALID, "field f_string"}, /* beyond U+10FFFF */
+        {KINDS, B("\x7a\x04\xf0\x8f\xbf\xbf"), SL_ERR_INVALID, "field f_string"}, /* overlong */
+        {KINDS, B("\x7a\x01\xf8"), SL_ERR_INVALID, "field f_string"},
+        {KINDS, B("\x7a\x0b\xc3\xa4\xe2\x82\xac\xf0\x9f\x99\x82\xc3\x9f"), SL_OK, ""},
+        {KINDS, B("\x8a\x01\x03\x7a\x01\xff"), SL_ERR_INVALID, "field f_string"},    /* in a sub-message */
+        {KINDS, B("\xe2\x01\x01\xff"), SL_ERR_INVALID, "field r_string"},            /* in a list */
+        {KINDS, B("\x9a\x03\x05\x0a\x01\xff\x12\x00"), SL_ERR_INVALID, "field key"}, /* in a map */
+        {KINDS, B("\x82\x01\x02\x00\xff"), SL_OK, ""},                               /* bytes may be anything */
+        {KINDS, B("\xfa\x7f\x01\xff"), SL_OK, ""},                                   /* unknown field */
+        {KINDS, B("\x7d\x00\x00\x00\x00"), SL_ERR_INVALID, "not a message"},         /* string with wire type 5 */
+        {NEEDY, B(""), SL_ERR_INVALID, "not a message"},                             /* a required field is missing */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof T / sizeof T[0]; i++) {
+        struct sl_diag diag = {0};
+        /* A heap copy without slack, so that the sanitizer sees a read beyond the end. */
+        char *exact = malloc(T[i].len > 0 ? T[i].len : 1);
+        memcpy(exact, T[i].bytes, T[i].len);
+        sl_err err = unpack(T[i].type, exact, T[i].len, &diag);
+        if (err != T[i].err || strncmp(diag.text, T[i].text, strlen(T[i].text)) != 0)
+            fail_msg("case %zu: %d %s", i, err, diag.text);
+        free(exact);
+    }
+}
+
+/* Sub-messages in sub-messages, from the inside out: tag 17 (0x8a 0x01), length of 3 bytes. */
+static char *nested(size_t depth, size_t *len)
+{
+    size_t size = depth * 5;
+    char *bytes = malloc(size + 1);
+    for (size_t i = 0; i < depth; i++) {
+        size_t rest = size - (i + 1) * 5;
+        char header[5] = {(char)0x8a, 0x01, (char)(0x80 | (rest & 0x7f)), (char)(0x80 | ((rest >> 7) & 0x7f)), (char)(rest >> 14)};
+        memcpy(bytes + i * 5, header, 5);
+    }
+    *len = size;
+    return bytes;
+}
+
+static void test_depth_is_limited(void **state)
+{
+    static const struct {
+        size_t depth;
+        sl_err err;
+    } T[] = {{1, SL_OK}, {SL_RPC_DEPTH_MAX - 1, SL_OK}, {SL_RPC_DEPTH_MAX, SL_ERR_LIMIT}, {200000, SL_ERR_LIMIT}};
+    (void)state;
+    for (size_t i = 0; i < sizeof T / sizeof T[0]; i++) {
+        size_t len;
+        char *bytes = nested(T[i].depth, &len);
+        assert_int_equal(unpack(KINDS, bytes, len, NULL), T[i].err);
+        free(bytes);
+    }
+}
+
+static void test_submessages_are_limited(void **state)
+{
+    /* Field 30 (r_message), empty: 0xf2 0x01 0x00. */
+    size_t count = SL_RPC_SUBMESSAGES_MAX + 1;
+    char *bytes = malloc(count * 3);
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        memcpy(bytes + i * 3, "\xf2\x01\x00", 3);
+    assert_int_equal(unpack(KINDS, bytes, count * 3, NULL), SL_ERR_LIMIT);
+    assert_int_equal(unpack(KINDS, bytes, 3000, NULL), SL_OK);
+    free(bytes);
+}
+
+static void test_copy_and_assign(void **state)
+{
+    Sluice__Test__V1__EchoRequest request = SLUICE__TEST__V1__ECHO_REQUEST__INIT;
+    Sluice__Test__V1__EchoResponse other = SLUICE__TEST__V1__ECHO_RESPONSE__INIT;
+    ProtobufCMessage *copy = NULL, *target = NULL;
+    (void)state;
+    request.text = (char *)(uintptr_t) "text";
+    request.number = -7;
+    assert_int_equal(sl_rpc_message_copy(&request.base, &copy), SL_OK);
+    assert_int_equal(sl_rpc_message_new(request.base.descriptor, &target), SL_OK);
+    assert_int_equal(sl_rpc_message_assign(target, &other.base), SL_ERR_INVALID);
+    assert_int_equal(sl_rpc_message_assign(target, copy), SL_OK);
+    sl_rpc_message_free(copy);
+    assert_string_equal(((Sluice__Test__V1__EchoRequest *)target)->text, "text");
+    assert_int_equal(((Sluice__Test__V1__EchoRequest *)target)->number, -7);
+    sl_rpc_message_free(target);
+    sl_rpc_message_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_untrusted_bytes),
+        cmocka_unit_test(test_depth_is_limited),
+        cmocka_unit_test(test_submessages_are_limited),
+        cmocka_unit_test(test_copy_and_assign),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
