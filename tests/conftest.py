@@ -1,7 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the levels that run real programs share: the lab, and sluiced in it. SLUICE_BUILD_DIR says which build (default: build/dev)."""
 import pathlib
+import signal
 import sys
+
+import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "sim"))
 sys.dont_write_bytecode = True
+
+from lab.clients import Curl  # noqa: E402  pylint: disable=wrong-import-position
+from lab.sluice import DECRYPT_ALL, Sluice  # noqa: E402  pylint: disable=wrong-import-position
+from lab.topology import Lab  # noqa: E402  pylint: disable=wrong-import-position
+
+
+@pytest.fixture(scope="session")
+def lab():
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the lab goes away
+    one = Lab().up()
+    try:
+        one.divert()
+        yield one
+    finally:
+        one.down()
+
+
+@pytest.fixture(scope="session")
+def shared_sluice(lab):
+    """The sluiced that most tests use; it must survive them all."""
+    one = Sluice(lab).start()
+    one.ca_file()
+    one.commit(DECRYPT_ALL)
+    yield one
+    assert one.stop() == 0
+
+
+@pytest.fixture
+def sluice(shared_sluice):
+    """It decrypts everything, with default settings, at the beginning of each test."""
+    if shared_sluice.dirty:
+        shared_sluice.commit(DECRYPT_ALL)
+        shared_sluice.dirty = False
+    assert shared_sluice.process.poll() is None, f"sluiced is gone:\n{shared_sluice.log()[-4000:]}"
+    yield shared_sluice
+    assert shared_sluice.process.poll() is None, f"sluiced ended during the test:\n{shared_sluice.log()[-4000:]}"
+
+
+@pytest.fixture
+def own_sluice(lab, tmp_path_factory):
+    """Makes further gateways in place of the shared one: call it with settings. Each must end well."""
+    made = []
+
+    def make(**settings):
+        one = Sluice(lab, name=tmp_path_factory.mktemp("own").name, **settings)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def curl(lab, sluice):
+    return Curl(lab, sluice.ca_file())
