@@ -142,6 +142,8 @@ static bool watch(struct sl_rpc_unix_listener *l, int fd)
 
 static void unwatch(struct sl_rpc_unix_listener *l, struct watched *w)
 {
+    /* Closing isn't enough: the core's descriptor keeps the open file, and thereby our entry, alive. */
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
     close(w->fd);
     *w->prev = w->next;
     if (w->next != NULL)
