@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "gateway/management_state.h"
 #include "policy/snapshot.h"
 #include "policy/validate.h"
@@ -215,8 +216,10 @@ void sl_mgmt_apply(struct sl_mgmt *m, struct sl_policy_commit *commit)
         return;
     sl_fail(&text, err, "version %" PRIu64 " is committed, but the gateway still uses the one before: %s; restart sluiced",
             commit->version, why.text[0] ? why.text : sl_err_str(err));
-    if (add_finding(&commit->findings, text.text)) /* the next GetStatus shows what runs */
-        commit->findings.errors = 0;
+    sl_log(SL_LOG_ERROR, "management", "a commit did not take effect", SL_U64("version", commit->version),
+           SL_STR("why", text.text));
+    if (add_finding(&commit->findings, text.text))
+        sl_log(SL_LOG_WARN, "management", "the author of the commit was not told", SL_ERRV(SL_ERR_NOMEM));
 }
 
 /* All errors, as far as they fit, so that one attempt shows them. */
