@@ -85,7 +85,7 @@ static const char *guess_protocol(const uint8_t *b, size_t n)
     static const struct {
         const char *start, *name;
     } table[] = {
-        {"GET ", "http"},     {"POST ", "http"},  {"HEAD ", "http"}, {"PUT ", "http"},  {"DELETE ", "http"},
+        {"GET ", "http"},     {"POST ", "http"},  {"HEAD ", "http"},  {"PUT ", "http"},   {"DELETE ", "http"},
         {"OPTIONS ", "http"}, {"PATCH ", "http"}, {"TRACE ", "http"}, {"PRI * ", "http"}, {"CONNECT ", "http"},
         {"SSH-", "ssh"},      {"EHLO", "smtp"},   {"HELO", "smtp"},
     };
@@ -115,7 +115,8 @@ static enum sl_hello_state classify_sslv2(const uint8_t *b, size_t n)
     if (n >= 4 && b[3] != 0 && b[3] != 3)
         return SL_HELLO_NOT_TLS;
     if (n >= 5)
-        return b[3] == 0 ? (b[4] == 2 ? SL_HELLO_MALFORMED : SL_HELLO_NOT_TLS) : (b[4] <= 4 ? SL_HELLO_MALFORMED : SL_HELLO_NOT_TLS);
+        return b[3] == 0 ? (b[4] == 2 ? SL_HELLO_MALFORMED : SL_HELLO_NOT_TLS)
+                         : (b[4] <= 4 ? SL_HELLO_MALFORMED : SL_HELLO_NOT_TLS);
     return SL_HELLO_NEED_MORE;
 }
 

@@ -2,9 +2,9 @@
 /*
  * JA4, the fingerprint of a ClientHello (FoxIO's specification of the TLS client fingerprint):
  *
- *   a  t | version | d or i (server_name present?) | count of suites | count of extensions | first and last character of the first ALPN
- *   b  SHA-256, 12 hex digits, of the suites, sorted: "1301,1302,…"
- *   c  SHA-256, 12 hex digits, of the extensions, sorted, without server_name and ALPN, then "_" and the signature algorithms in order
+ *   a  t | version | d or i (server_name present?) | count of suites | count of extensions | first and last character of the first
+ * ALPN b  SHA-256, 12 hex digits, of the suites, sorted: "1301,1302,…" c  SHA-256, 12 hex digits, of the extensions, sorted,
+ * without server_name and ALPN, then "_" and the signature algorithms in order
  *
  * GREASE counts nowhere. Counts stop at 99. An empty list hashes to 000000000000.
  */
@@ -139,8 +139,8 @@ sl_err sl_hello_ja4(struct sl_client_hello *h, struct sl_hello_arena *a)
     if (!text)
         return SL_ERR_NOMEM;
     alpn_text(h, alpn);
-    snprintf(h->ja4, sizeof h->ja4, "t%s%c%02zu%02zu%s", version_text(h->version_max), sl_u16_list_has(&h->extensions, 0) ? 'd' : 'i',
-             count_real(&h->suites), count_real(&h->extensions), alpn);
+    snprintf(h->ja4, sizeof h->ja4, "t%s%c%02zu%02zu%s", version_text(h->version_max),
+             sl_u16_list_has(&h->extensions, 0) ? 'd' : 'i', count_real(&h->suites), count_real(&h->extensions), alpn);
     h->ja4[10] = h->ja4[23] = '_';
     len = put_list(text, 0, sorted(&h->suites, a), h->suites.count, false);
     err = put_hash(text, len, h->ja4 + 11);

@@ -41,6 +41,7 @@ struct sl_offer {
     size_t alpn_len;
     uint16_t dropped[SL_OFFER_DROPPED_MAX]; /* what the client offered and we did not, for the cipher-gap explanation */
     size_t dropped_count;
+    bool fallback_scsv; /* the client said that it comes again with less (RFC 7507): so do we */
     enum sl_crypto_profile profile;
     uint8_t hash[16]; /* of everything that goes to the server: equal hash, equal offer */
 };

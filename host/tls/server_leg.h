@@ -32,7 +32,7 @@ struct sl_server_leg_options {
     /* How the chain is judged (pki/verify.h). verifier outlives the leg; a reference of trust is taken; strings are copied. */
     struct sl_verifier *verifier;
     struct sl_trust *trust;
-    const char *host;    /* name or address that the leaf must prove; NULL: sni */
+    const char *host;    /* name or address that the leaf must prove; NULL: sni, else address */
     const char *address; /* the server's address, for pins and for the session key */
     uint16_t port;
     enum sl_revocation_mode revocation;
