@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-enum { BAD_BYTE = 0xffffffff };
+static const uint32_t BAD_BYTE = UINT32_MAX;
 
 /* One code point (RFC 3629); BAD_BYTE and length 1 for what isn't UTF-8. text isn't empty. */
 static uint32_t decode(const char *text, size_t *len)
@@ -20,15 +20,15 @@ static uint32_t decode(const char *text, size_t *len)
     if (n == 1)
         return s[0];
     if (n == 0)
-        return (uint32_t)BAD_BYTE;
+        return BAD_BYTE;
     uint32_t code = (uint32_t)(s[0] & (0x7f >> n));
     for (size_t i = 1; i < n; i++) {
         if ((s[i] & 0xc0) != 0x80) /* the terminating NUL too */
-            return (uint32_t)BAD_BYTE;
+            return BAD_BYTE;
         code = code << 6 | (s[i] & 0x3f);
     }
     if (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return (uint32_t)BAD_BYTE;
+        return BAD_BYTE;
     *len = n;
     return code;
 }
@@ -60,7 +60,7 @@ sl_err sl_text_safe(const char *text, bool keep_lines, char **out)
     sl_buf_init(&b, SIZE_MAX / 2);
     for (size_t len; *text && !err; text += len) {
         uint32_t code = decode(text, &len);
-        if (code == (uint32_t)BAD_BYTE || (steers(code) && code < 0x80 && !(keep_lines && (code == '\n' || code == '\t'))))
+        if (code == BAD_BYTE || (steers(code) && code < 0x80 && !(keep_lines && (code == '\n' || code == '\t'))))
             err = sl_buf_printf(&b, "\\x%02x", (unsigned)(uint8_t)*text);
         else if (code >= 0x80 && steers(code))
             err = sl_buf_printf(&b, "\\u{%x}", (unsigned)code);
@@ -80,11 +80,11 @@ sl_err sl_text_json_safe(const char *json, char **out)
         uint32_t code = decode(json, &len);
         if (code == '\n' || code == '\t' || !steers(code)) /* layout; and a JSON printer never leaves other C0 in a string */
             err = sl_buf_append(&b, json, len);
-        else if (code >= 0x10000 && code != (uint32_t)BAD_BYTE)
+        else if (code >= 0x10000 && code != BAD_BYTE)
             err = sl_buf_printf(&b, "\\u%04x\\u%04x", (unsigned)(0xd800 + ((code - 0x10000) >> 10)),
                                 (unsigned)(0xdc00 + (code & 0x3ff)));
         else
-            err = sl_buf_printf(&b, "\\u%04x", code == (uint32_t)BAD_BYTE ? 0xfffdU : (unsigned)code);
+            err = sl_buf_printf(&b, "\\u%04x", code == BAD_BYTE ? 0xfffdU : (unsigned)code);
     }
     return take(&b, err, out);
 }
@@ -105,7 +105,7 @@ size_t sl_text_width(const char *text)
     size_t width = 0;
     for (size_t len; *text; text += len) {
         uint32_t code = decode(text, &len);
-        width += code == (uint32_t)BAD_BYTE ? 1 : columns(code);
+        width += code == BAD_BYTE ? 1 : columns(code);
     }
     return width;
 }

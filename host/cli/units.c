@@ -19,7 +19,7 @@ static sl_err read_digits(const char **at, uint64_t *out)
 
     if (!isdigit((unsigned char)*s))
         return SL_ERR_INVALID;
-    for (; isdigit((unsigned char)*s; s++) {
+    for (; isdigit((unsigned char)*s); s++) {
         if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
             return SL_ERR_LIMIT;
     }

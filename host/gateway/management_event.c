@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events, the live stream, and remedies. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "event/event.h"
