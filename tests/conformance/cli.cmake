@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# The management service without a gateway; Python's grpcio and sluicectl are its clients.
+add_executable(mgmt_host ${CMAKE_CURRENT_LIST_DIR}/mgmt_host.c)
+foreach(file management management_config management_event management_trust)
+  target_sources(mgmt_host PRIVATE ${CMAKE_SOURCE_DIR}/host/gateway/${file}.c)
+endforeach()
+target_link_libraries(mgmt_host PRIVATE sl_rpc sl_policy sl_event sl_pki)
+
+add_test(NAME conformance.management COMMAND ${SLUICE_PYTEST} ${CMAKE_CURRENT_LIST_DIR}/test_management.py)
+set_tests_properties(conformance.management PROPERTIES TIMEOUT 600 ENVIRONMENT
+  "SLUICE_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
