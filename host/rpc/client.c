@@ -70,7 +70,6 @@ static grpc_channel *make_channel(const struct sl_rpc_client_options *o, grpc_ch
     args[n++] = sl_rpc_core_int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
     args[n++] = sl_rpc_core_int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     args[n++] = sl_rpc_core_int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-    args[n++] = sl_rpc_core_int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
     args[n++] = sl_rpc_core_no_compression();
     if (o->server_name != NULL && o->tls != NULL) {
         args[n] = (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG};

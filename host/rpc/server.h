@@ -25,7 +25,7 @@ struct sl_rpc_server_options {
     unsigned max_local_connections; /* on unix sockets; default 256. More are closed at once */
     unsigned stream_queue_messages; /* a stream's unsent messages; default 256 */
     uint32_t keepalive_time_ms;     /* a ping after so much silence; default 30,000 */
-    uint32_t keepalive_timeout_ms;  /* a peer that doesn't answer a ping is gone; default 10,000 */
+    uint32_t keepalive_timeout_ms;  /* a peer that doesn't answer is gone; default 10,000 */
     uint32_t keepalive_min_peer_ms; /* a peer that pings more often is told to go away; default 5,000 */
     struct sl_metrics *metrics;     /* NULL: none. sluice_rpc_calls_total{status="…"}, sluice_rpc_calls_active, … */
 };

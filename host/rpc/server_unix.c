@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "rpc/server_internal.h"
 
@@ -36,7 +38,8 @@ struct owner {
 };
 
 struct watched {
-    int fd; /* our duplicate */
+    int fd;                 /* our duplicate */
+    uint64_t full_since_ns; /* 0: not known to be full */
     struct watched *next, **prev;
 };
 
@@ -186,19 +189,61 @@ static void accept_one(struct sl_rpc_unix_listener *l)
     grpc_server_add_channel_from_fd(l->server->core, fd, l->credentials);
 }
 
+static uint64_t now_ns(void)
+{
+    const struct sl_clock *clock = sl_clock_system();
+    return clock->mono_ns(clock->arg);
+}
+
+static void ask_for_room(struct sl_rpc_unix_listener *l, struct watched *w, bool ask)
+{
+    struct epoll_event event = {.events = ask ? EPOLLRDHUP | EPOLLOUT : EPOLLRDHUP, .data.ptr = w};
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, w->fd, &event);
+    w->full_since_ns = ask ? now_ns() : 0;
+}
+
+static void look_for_stalled(struct sl_rpc_unix_listener *l)
+{
+    uint64_t patience_ns =
+        ((uint64_t)l->server->options.keepalive_time_ms + l->server->options.keepalive_timeout_ms) * SL_NS_PER_MS;
+    for (struct watched *w = l->watched; w != NULL; w = w->next) {
+        struct pollfd room = {.fd = w->fd, .events = POLLOUT};
+        if (w->full_since_ns == 0 && poll(&room, 1, 0) == 0) {
+            ask_for_room(l, w, true);
+        } else if (w->full_since_ns != 0 && now_ns() - w->full_since_ns > patience_ns) {
+            sl_log(SL_LOG_WARN, "rpc", "a client has stopped reading: connection closed", SL_STR("path", l->address.sun_path));
+            shutdown(w->fd, SHUT_RDWR);
+        }
+    }
+}
+
+static void on_watched(struct sl_rpc_unix_listener *l, struct watched *w, uint32_t events)
+{
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        unwatch(l, w);
+    else
+        ask_for_room(l, w, false);
+}
+
 static void *accept_main(void *arg)
 {
     struct sl_rpc_unix_listener *l = arg;
+    const uint64_t tick_ns = (uint64_t)l->server->options.keepalive_timeout_ms * SL_NS_PER_MS / 2 + SL_NS_PER_MS;
+    uint64_t looked_ns = now_ns();
     for (;;) {
         struct epoll_event events[32];
-        int n = epoll_wait(l->epoll_fd, events, 32, -1);
+        int n = epoll_wait(l->epoll_fd, events, 32, l->connections > 0 ? (int)(tick_ns / SL_NS_PER_MS) : -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr == &l->wake_fd)
                 return NULL;
             if (events[i].data.ptr == &l->listen_fd)
                 accept_one(l);
             else
-                unwatch(l, events[i].data.ptr);
+                on_watched(l, events[i].data.ptr, events[i].events);
+        }
+        if (now_ns() - looked_ns >= tick_ns) {
+            look_for_stalled(l);
+            looked_ns = now_ns();
         }
     }
 }

@@ -12,6 +12,8 @@ from rpc_lab import METHODS, SERVICE, Pki, pb, read, run_client, wait_until
 # sl_err numbers
 OK, INVALID, LIMIT, IO, NOT_FOUND, DENIED, TIMEOUT, CANCELLED, UNAVAILABLE = 0, 2, 4, 6, 7, 12, 13, 14, 18
 
+STATUS = {code.value[0]: code for code in grpc.StatusCode}
+
 
 class Handlers:
     """The reference behaviour of the test service, in Python."""
@@ -25,7 +27,7 @@ class Handlers:
         context.add_callback(self.ended.release)
         context.set_trailing_metadata((("trailing", "ignored"),))
         if request.error:
-            context.abort(list(grpc.StatusCode)[request.error], request.text)
+            context.abort(STATUS[request.error], request.text)
         time.sleep(request.delay_ms / 1000)
         return pb.EchoResponse(text=request.text, number=request.number, data=bytes(request.size))
 
@@ -36,7 +38,7 @@ class Handlers:
             time.sleep(request.delay_ms / 1000)
             yield pb.EchoResponse(number=i, data=bytes(request.size))
         if request.error:
-            context.abort(list(grpc.StatusCode)[request.error], request.text)
+            context.abort(STATUS[request.error], request.text)
 
     def Sum(self, requests, context):
         return pb.EchoResponse(number=sum(request.number for request in requests))
@@ -44,7 +46,7 @@ class Handlers:
     def Chat(self, requests, context):
         for request in requests:
             if request.error:
-                context.abort(list(grpc.StatusCode)[request.error], request.text)
+                context.abort(STATUS[request.error], request.text)
             yield pb.EchoResponse(text=request.text, number=request.number)
 
     def Watch(self, request, context):
@@ -57,7 +59,7 @@ class Handlers:
     def WhoAmI(self, request, context):
         identities = context.peer_identities() or [b""]
         return pb.Identity(authenticated=bool(context.peer_identities()), common_name=identities[0].decode(),
-                           remaining_ns=int((context.time_remaining() or 0) * 1e9))
+                           remaining_ns=int(min(context.time_remaining() or 0, 1e9) * 1e9))
 
     def GetCounters(self, request, context):
         return pb.Counters()
@@ -119,11 +121,11 @@ def test_bidirectional(server, target):
     assert error == OK and [int(r.get("number", 0)) for r in responses] == list(range(300))
 
 
-# By the position of the code in grpc.StatusCode.
-@pytest.mark.parametrize("position,error", [(code, err) for code, err in enumerate(
-    [OK, 14, 6, 2, 13, 7, 8, 12, 16, 4, 9, 17, 2, 11, 6, 18, 10]) if code])
-def test_status_and_message_in_every_shape(server, target, position, error):
-    wanted = request(error=position, text="grün, 100 %", count=1)
+# By the status code's number.
+@pytest.mark.parametrize("code,error", [(n, err) for n, err in enumerate(
+    [OK, 14, 6, 2, 13, 7, 8, 12, 4, 9, 17, 2, 11, 6, 18, 10, 16]) if n])
+def test_status_and_message_in_every_shape(server, target, code, error):
+    wanted = request(error=code, text="grün, 100 %", count=1)
     for method, count in (("Echo", 0), ("Count", 1), ("Chat", 0)):
         responses, got, text = run_client(target, method, wanted)
         assert (got, text, len(responses)) == (error, "grün, 100 %", count), method
@@ -177,6 +179,7 @@ def test_a_server_that_goes_away_mid_stream(server, target):
 def test_64_clients_at_once(server, target):
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         results = list(pool.map(lambda n: run_client(target, "Echo", request(number=n)), range(64)))
+    assert [(error, text) for _, error, text in results if error] == []
     assert [int(r[0][0].get("number", 0)) for r in results] == list(range(64))
 
 
