@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "event/event.h"
 
-enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 40, LABEL_WIDTH = 28, VALUE_BYTES_MAX = 16384 };
+enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 40, LABEL_WIDTH = 30, VALUE_BYTES_MAX = 16384 };
 
 /* ---- escaping ---- */
 

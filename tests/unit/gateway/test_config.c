@@ -17,8 +17,9 @@ static void good(void **state)
     (void)state;
     struct sl_config c;
     struct sl_diag diag;
-    const char *text = GOOD "device_name: gw1\nworkers: 3\nstate_dir: /s\nlog: {level: debug, format: json}\n"
-                            "management: {unix: /m.sock}\ntls_log: /t.log\nca: {passphrase_file: \"\"}\ndrain_ms: 5\nevents: {max_events: 9}\n";
+    const char *text =
+        GOOD "device_name: gw1\nworkers: 3\nstate_dir: /s\nlog: {level: debug, format: json}\n"
+             "management: {unix: /m.sock}\ntls_log: /t.log\nca: {passphrase_file: \"\"}\ndrain_ms: 5\nevents: {max_events: 9}\n";
     assert_int_equal(sl_config_parse("f", text, strlen(text), &c, &diag), SL_OK);
     assert_string_equal(c.device_name, "gw1");
     assert_int_equal(c.workers, 3);

@@ -35,7 +35,8 @@ static const struct {
     /* 14 */ {"CONNECT []:443 HTTP/1.1\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
     /* 15 */ {"CONNECT a:1 HTTP/2.0\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
     /* 16: a header without a colon */ {"CONNECT a:1 HTTP/1.1\r\nHost\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
-    /* 17: a folded header hides where the section ends */ {"CONNECT a:1 HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
+    /* 17: a folded header hides where the section ends */
+    {"CONNECT a:1 HTTP/1.1\r\nA: b\r\n c: d\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
     /* 18 */ {"CONNECT a:1 HTTP/1.1\r\nA: b\x01\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
     /* 19 */ {"connect a:1 HTTP/1.1\r\n\r\n", SL_ERR_UNSUPPORTED, NULL, 0, 0},
     /* 20: terminal escapes in a name */ {"CONNECT a\x1b[2J:1 HTTP/1.1\r\n\r\n", SL_ERR_INVALID, NULL, 0, 0},
@@ -99,7 +100,7 @@ static void answers(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(requests), cmocka_unit_test(every_prefix_asks_for_more), cmocka_unit_test(too_long),
-                                       cmocka_unit_test(answers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(requests), cmocka_unit_test(every_prefix_asks_for_more),
+                                       cmocka_unit_test(too_long), cmocka_unit_test(answers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

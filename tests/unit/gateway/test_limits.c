@@ -91,6 +91,7 @@ static void threads(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(total_and_per_client), cmocka_unit_test(ipv6_prefix_is_one_client), cmocka_unit_test(threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(total_and_per_client), cmocka_unit_test(ipv6_prefix_is_one_client),
+                                       cmocka_unit_test(threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,9 +49,20 @@ static void guard(void **state)
         const char *address;
         bool forbidden;
     } cases[] = {
-        {"127.0.0.1", true},   {"127.8.8.8", true},     {"169.254.169.254", true}, {"0.0.0.0", true},           {"224.0.0.1", true},
-        {"255.255.255.255", true}, {"::1", true},       {"::", true},              {"fe80::1", true},           {"ff02::1", true},
-        {"fd00:ec2::254", true},   {"::ffff:127.0.0.1", true}, {"192.0.2.1", false}, {"2001:db8::1", false},
+        {"127.0.0.1", true},
+        {"127.8.8.8", true},
+        {"169.254.169.254", true},
+        {"0.0.0.0", true},
+        {"224.0.0.1", true},
+        {"255.255.255.255", true},
+        {"::1", true},
+        {"::", true},
+        {"fe80::1", true},
+        {"ff02::1", true},
+        {"fd00:ec2::254", true},
+        {"::ffff:127.0.0.1", true},
+        {"192.0.2.1", false},
+        {"2001:db8::1", false},
     };
     struct sl_net_guard *g;
     assert_int_equal(sl_net_guard_new(&g), SL_OK);
@@ -122,8 +133,7 @@ static void taken_port_is_explained(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts),           cmocka_unit_test(guard),
-                                       cmocka_unit_test(listen_accept_connect), cmocka_unit_test(refusal_is_told),
-                                       cmocka_unit_test(taken_port_is_explained)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(guard), cmocka_unit_test(listen_accept_connect),
+                                       cmocka_unit_test(refusal_is_told), cmocka_unit_test(taken_port_is_explained)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
