@@ -39,6 +39,7 @@ typedef __m128i vec;
 #define V_FIRST(x)       (x)
 #define V_ZERO()         _mm_setzero_si128()
 #define V_XOR(a, b)      _mm_xor_si128((a), (b))
+#define V_AND(a, b)      _mm_and_si128((a), (b))
 #define V_ADD(a, b)      _mm_add_epi32((a), (b))
 #define V_SHUFFLE(a, m)  _mm_shuffle_epi8((a), (m))
 #define V_AES(a, k)      _mm_aesenc_si128((a), (k))
@@ -46,6 +47,7 @@ typedef __m128i vec;
 #define V_MUL(a, b, i)   _mm_clmulepi64_si128((a), (b), (i))
 #define V_LOW(a, b)      _mm_unpacklo_epi64((a), (b))
 #define V_HIGH(a, b)     _mm_unpackhi_epi64((a), (b))
+#define V_SWAP(a)        _mm_shuffle_epi32((a), 0x4e)
 #elif LANES == 2
 typedef __m256i vec;
 #define V_LOAD(p)        _mm256_loadu_si256((const __m256i *)(const void *)(p))
@@ -54,6 +56,7 @@ typedef __m256i vec;
 #define V_FIRST(x)       _mm256_inserti128_si256(_mm256_setzero_si256(), (x), 0)
 #define V_ZERO()         _mm256_setzero_si256()
 #define V_XOR(a, b)      _mm256_xor_si256((a), (b))
+#define V_AND(a, b)      _mm256_and_si256((a), (b))
 #define V_ADD(a, b)      _mm256_add_epi32((a), (b))
 #define V_SHUFFLE(a, m)  _mm256_shuffle_epi8((a), (m))
 #define V_AES(a, k)      _mm256_aesenc_epi128((a), (k))
@@ -61,6 +64,7 @@ typedef __m256i vec;
 #define V_MUL(a, b, i)   _mm256_clmulepi64_epi128((a), (b), (i))
 #define V_LOW(a, b)      _mm256_unpacklo_epi64((a), (b))
 #define V_HIGH(a, b)     _mm256_unpackhi_epi64((a), (b))
+#define V_SWAP(a)        _mm256_shuffle_epi32((a), 0x4e)
 #elif LANES == 4
 typedef __m512i vec;
 #define V_LOAD(p)        _mm512_loadu_si512((const void *)(p))
@@ -69,6 +73,7 @@ typedef __m512i vec;
 #define V_FIRST(x)       _mm512_inserti32x4(_mm512_setzero_si512(), (x), 0)
 #define V_ZERO()         _mm512_setzero_si512()
 #define V_XOR(a, b)      _mm512_xor_si512((a), (b))
+#define V_AND(a, b)      _mm512_and_si512((a), (b))
 #define V_ADD(a, b)      _mm512_add_epi32((a), (b))
 #define V_SHUFFLE(a, m)  _mm512_shuffle_epi8((a), (m))
 #define V_AES(a, k)      _mm512_aesenc_epi128((a), (k))
@@ -76,6 +81,7 @@ typedef __m512i vec;
 #define V_MUL(a, b, i)   _mm512_clmulepi64_epi128((a), (b), (i))
 #define V_LOW(a, b)      _mm512_unpacklo_epi64((a), (b))
 #define V_HIGH(a, b)     _mm512_unpackhi_epi64((a), (b))
+#define V_SWAP(a)        _mm512_shuffle_epi32((a), (_MM_PERM_ENUM)0x4e)
 #else
 #error "LANES is 1, 2 or 4"
 #endif
@@ -130,32 +136,9 @@ INLINE void store_block(uint8_t *p, __m128i x)
 
 /* ---- GHASH ---- */
 
-INLINE __m128i reduce(__m128i lo, __m128i mid, __m128i hi)
+INLINE __m128i poly(void)
 {
-    const __m128i poly = _mm_set_epi64x((long long)0xc200000000000000ULL, 1);
-    lo = _mm_xor_si128(lo, _mm_slli_si128(mid, 8));
-    hi = _mm_xor_si128(hi, _mm_srli_si128(mid, 8));
-    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
-    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
-    return _mm_xor_si128(hi, lo);
-}
-
-INLINE __m128i multiply(__m128i a, __m128i b)
-{
-    __m128i lo = _mm_clmulepi64_si128(a, b, 0x00);
-    __m128i hi = _mm_clmulepi64_si128(a, b, 0x11);
-    __m128i mid = _mm_xor_si128(_mm_clmulepi64_si128(a, b, 0x01), _mm_clmulepi64_si128(a, b, 0x10));
-    return reduce(lo, mid, hi);
-}
-
-/* H·x in the field of POLYVAL. */
-INLINE __m128i times_x(__m128i a)
-{
-    __m128i carry = _mm_srli_epi64(a, 63);
-    __m128i top = _mm_shuffle_epi32(carry, 0xaa);           /* the bit that leaves, in every 32-bit word */
-    __m128i fold = _mm_sub_epi32(_mm_setzero_si128(), top); /* ... as a mask */
-    __m128i shifted = _mm_or_si128(_mm_slli_epi64(a, 1), _mm_slli_si128(carry, 8));
-    return _mm_xor_si128(shifted, _mm_and_si128(fold, _mm_set_epi64x((long long)0xc200000000000000ULL, 1)));
+    return _mm_set_epi64x((long long)0xc200000000000000ULL, 1);
 }
 
 /* The sum of the lanes. */
@@ -169,6 +152,34 @@ INLINE __m128i fold_lanes(vec v)
     __m256i half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
     return _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 #endif
+}
+
+/* Step 4, all lanes at once: the low word of lo is folded into mid, then the low word of mid into hi. */
+INLINE __m128i reduce(vec lo, vec mid, vec hi)
+{
+    const vec p = V_SPREAD(poly());
+    mid = V_XOR(mid, V_XOR(V_SWAP(lo), V_MUL(lo, p, 0x10)));
+    hi = V_XOR(hi, V_XOR(V_SWAP(mid), V_MUL(mid, p, 0x10)));
+    return fold_lanes(hi);
+}
+
+INLINE __m128i multiply(__m128i a, __m128i b)
+{
+    __m128i lo = _mm_clmulepi64_si128(a, b, 0x00);
+    __m128i hi = _mm_clmulepi64_si128(a, b, 0x11);
+    __m128i mid = _mm_xor_si128(_mm_clmulepi64_si128(a, b, 0x01), _mm_clmulepi64_si128(a, b, 0x10));
+    mid = _mm_xor_si128(mid, _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly(), 0x10)));
+    return _mm_xor_si128(hi, _mm_xor_si128(_mm_shuffle_epi32(mid, 0x4e), _mm_clmulepi64_si128(mid, poly(), 0x10)));
+}
+
+/* H·x in the field of POLYVAL. */
+INLINE __m128i times_x(__m128i a)
+{
+    __m128i carry = _mm_srli_epi64(a, 63);
+    __m128i top = _mm_shuffle_epi32(carry, 0xaa);           /* the bit that leaves, in every 32-bit word */
+    __m128i fold = _mm_sub_epi32(_mm_setzero_si128(), top); /* ... as a mask */
+    __m128i shifted = _mm_or_si128(_mm_slli_epi64(a, 1), _mm_slli_si128(carry, 8));
+    return _mm_xor_si128(shifted, _mm_and_si128(fold, poly()));
 }
 
 INLINE const struct x86_key *x86_key(const struct sl_gcm_key *key)
@@ -191,18 +202,18 @@ INLINE __m128i hash_few(const struct x86_key *k, __m128i hash, const uint8_t *p,
         mid = V_XOR(mid, V_XOR(V_MUL(x, h, 0x01), V_MUL(x, h, 0x10)));
         chained = V_ZERO();
     }
-    return reduce(fold_lanes(lo), fold_lanes(mid), fold_lanes(hi));
+    return reduce(lo, mid, hi);
 }
 
 /*
  * Steps 2 and 3 for a batch, cut into single multiplications so that they can be dealt out between the rounds of AES. A pair is two
  * vectors of data; HASH_PAIR multiplications each. The pair that Y enters comes last.
  */
-enum { HASH_PAIR = 6, HASH_STEPS = VECTORS / 2 * HASH_PAIR };
+enum { HASH_PAIR = 3, HASH_STEPS = VECTORS / 2 * HASH_PAIR };
 
 struct hash_batch {
     vec lo, mid, hi; /* the sums */
-    vec x0, x1, halves;
+    vec x0, x1;
     vec chained; /* Y in the first lane */
     vec swap;
 };
@@ -214,41 +225,45 @@ INLINE void hash_start(struct hash_batch *h, __m128i hash)
     h->swap = V_SPREAD(reversed_mask());
 }
 
+/* A multiplication that reads its operand from memory is slower: both use the same register. */
+INLINE vec load_once(const uint8_t *p)
+{
+    vec v = V_LOAD(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 INLINE void hash_step(const struct x86_key *k, struct hash_batch *h, const uint8_t *hashed, int step)
 {
-    const int pair = (step / HASH_PAIR + 1) % (VECTORS / 2);
-    const uint8_t *power0 = k->power[2 * pair * LANES], *power1 = k->power[(2 * pair + 1) * LANES];
+    const int pair = (step / HASH_PAIR + 1) % (VECTORS / 2), first = 2 * pair, second = first + 1;
+    vec power;
     switch (step % HASH_PAIR) {
     case 0:
-        h->x0 = V_SHUFFLE(V_LOAD(hashed + 2 * pair * VECTOR), h->swap);
+        power = load_once(k->power[first * LANES]);
+        h->x0 = V_SHUFFLE(V_LOAD(hashed + first * VECTOR), h->swap);
         if (pair == 0)
             h->x0 = V_XOR(h->x0, h->chained);
-        h->lo = V_XOR(h->lo, V_MUL(h->x0, V_LOAD(power0), 0x00));
+        h->lo = V_XOR(h->lo, V_MUL(h->x0, power, 0x00));
+        h->hi = V_XOR(h->hi, V_MUL(h->x0, power, 0x11));
         break;
     case 1:
-        h->hi = V_XOR(h->hi, V_MUL(h->x0, V_LOAD(power0), 0x11));
-        break;
-    case 2:
-        h->x1 = V_SHUFFLE(V_LOAD(hashed + (2 * pair + 1) * VECTOR), h->swap);
-        h->lo = V_XOR(h->lo, V_MUL(h->x1, V_LOAD(power1), 0x00));
-        break;
-    case 3:
-        h->hi = V_XOR(h->hi, V_MUL(h->x1, V_LOAD(power1), 0x11));
-        h->halves = V_XOR(V_LOW(h->x0, h->x1), V_HIGH(h->x0, h->x1));
-        break;
-    case 4:
-        h->mid = V_XOR(h->mid, V_MUL(h->halves, V_LOAD(k->halves[2 * pair * LANES]), 0x00));
+        power = load_once(k->power[second * LANES]);
+        h->x1 = V_SHUFFLE(V_LOAD(hashed + second * VECTOR), h->swap);
+        h->lo = V_XOR(h->lo, V_MUL(h->x1, power, 0x00));
+        h->hi = V_XOR(h->hi, V_MUL(h->x1, power, 0x11));
         break;
     default:
-        h->mid = V_XOR(h->mid, V_MUL(h->halves, V_LOAD(k->halves[2 * pair * LANES]), 0x11));
+        power = load_once(k->halves[first * LANES]);
+        h->x0 = V_XOR(V_LOW(h->x0, h->x1), V_HIGH(h->x0, h->x1));
+        h->mid = V_XOR(h->mid, V_MUL(h->x0, power, 0x00));
+        h->mid = V_XOR(h->mid, V_MUL(h->x0, power, 0x11));
         break;
     }
 }
 
 INLINE __m128i hash_end(const struct hash_batch *h)
 {
-    __m128i lo = fold_lanes(h->lo), hi = fold_lanes(h->hi);
-    return reduce(lo, _mm_xor_si128(fold_lanes(h->mid), _mm_xor_si128(lo, hi)), hi);
+    return reduce(h->lo, V_XOR(h->mid, V_XOR(h->lo, h->hi)), h->hi);
 }
 
 /* Hashes the BATCH blocks at hashed. */
@@ -256,7 +271,7 @@ INLINE __m128i hash_batch(const struct x86_key *k, __m128i hash, const uint8_t *
 {
     struct hash_batch h;
     hash_start(&h, hash);
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int step = 0; step < HASH_STEPS; step++)
         hash_step(k, &h, hashed, step);
     return hash_end(&h);
@@ -286,7 +301,41 @@ INLINE __m128i block_number(int n)
     return _mm_set_epi32(0, 0, 0, n);
 }
 
+/*
+ * Counters without counting. When a message is taken in whole batches from its first block on, the counters of a batch are 2 +
+ * n·BATCH and following: in their low bits they are the same in every batch. So the first round is one XOR of a table, which holds
+ * IV, low bits and first round key, with the high bits (of two kinds: in the last blocks of a batch the low bits have wrapped).
+ */
+struct counters {
+    __m128i next; /* in reversed bytes */
+    vec table[VECTORS];
+    vec high, high_wrapped; /* in reversed bytes */
+};
+
+enum { FIRST = 2, LOW_BITS = BATCH - 1 };
+#define WRAPPED(i) (FIRST + (i)*LANES + LANES > BATCH)
+
+INLINE bool counters_aligned(__m128i next)
+{
+    return ((unsigned)_mm_cvtsi128_si32(next) & LOW_BITS) == FIRST;
+}
+
+INLINE void counters_start(const struct x86_key *k, struct counters *c, __m128i next)
+{
+    const vec swap = V_SPREAD(reversed_mask()), key = round_key(k, 0), low = V_SPREAD(block_number(LOW_BITS));
+    const vec high = V_SPREAD(block_number(~LOW_BITS)), iv = V_SPREAD(_mm_set_epi32(-1, -1, -1, 0));
+    vec count = V_ADD(V_SPREAD(next), lane_numbers());
+    c->next = next;
+    c->high = V_AND(V_SPREAD(next), high);
+    for (int i = 0; i < VECTORS; i++) {
+        c->table[i] = V_XOR(V_SHUFFLE(V_AND(count, V_XOR(low, iv)), swap), key);
+        c->high_wrapped = V_AND(count, high); /* the last one remains */
+        count = V_ADD(count, V_SPREAD(block_number(LANES)));
+    }
+}
+
 #define DECLARE(i) vec b##i;
+#define LOOK_UP(i) b##i = V_XOR(WRAPPED(i) ? high_wrapped : high, c->table[i]);
 #define COUNT(i)                                                                                                                   \
     b##i = V_XOR(V_SHUFFLE(count, swap), key);                                                                                     \
     count = V_ADD(count, step);
@@ -309,27 +358,31 @@ INLINE __m128i block_number(int n)
 #define ROUND(n)                                                                                                                   \
     do {                                                                                                                           \
         const vec key = round_key(k, (n));                                                                                         \
-        ROUND_ONE(0) ROUND_ONE(1) ROUND_ONE(2) HASH_SHARE(3 * (n)-3);                                                              \
-        ROUND_ONE(3) ROUND_ONE(4) ROUND_ONE(5) HASH_SHARE(3 * (n)-2);                                                              \
-        ROUND_ONE(6) ROUND_ONE(7) HASH_SHARE(3 * (n)-1);                                                                           \
+        ROUND_ONE(0) ROUND_ONE(1) ROUND_ONE(2) ROUND_ONE(3) HASH_SHARE(2 * (n)-2);                                                 \
+        ROUND_ONE(4) ROUND_ONE(5) ROUND_ONE(6) ROUND_ONE(7) HASH_SHARE(2 * (n)-1);                                                 \
     } while (0)
 #endif
 
 /* Encrypts or decrypts BATCH blocks from in to out and hashes the BATCH blocks at hashed (NULL: none), step 5. */
-INLINE void crypt_batch(const struct x86_key *k, int rounds, __m128i *counter, __m128i *hash, const uint8_t *in, uint8_t *out,
-                        const uint8_t *hashed)
+INLINE void crypt_batch(const struct x86_key *k, int rounds, bool aligned, struct counters *c, __m128i *hash, const uint8_t *in,
+                        uint8_t *out, const uint8_t *hashed)
 {
     const vec swap = V_SPREAD(reversed_mask());
-    const vec step = V_SPREAD(block_number(LANES));
+    const vec step = V_SPREAD(block_number(LANES)), batch = V_SPREAD(block_number(BATCH));
     struct hash_batch h;
     EACH(DECLARE)
     hash_start(&h, *hash);
-    {
-        vec key = round_key(k, 0);
-        vec count = V_ADD(V_SPREAD(*counter), lane_numbers());
+    if (aligned) {
+        const vec high = V_SHUFFLE(c->high, swap), high_wrapped = V_SHUFFLE(c->high_wrapped, swap);
+        EACH(LOOK_UP)
+        c->high = V_ADD(c->high, batch);
+        c->high_wrapped = V_ADD(c->high_wrapped, batch);
+    } else {
+        const vec key = round_key(k, 0);
+        vec count = V_ADD(V_SPREAD(c->next), lane_numbers());
         EACH(COUNT)
-        *counter = _mm_add_epi32(*counter, block_number(BATCH));
     }
+    c->next = _mm_add_epi32(c->next, block_number(BATCH));
     ROUND(1);
     ROUND(2);
     ROUND(3);
@@ -354,6 +407,31 @@ INLINE void crypt_batch(const struct x86_key *k, int rounds, __m128i *counter, _
     EACH(STORE_ONE)
 }
 
+/*
+ * All whole batches of len bytes; gives how many bytes that was. When encrypting, the last batch is not hashed yet: that is left to
+ * the caller, who has something to do meanwhile.
+ */
+INLINE size_t crypt_batches(const struct x86_key *k, int rounds, bool aligned, __m128i *counter, __m128i *hash, const uint8_t *in,
+                            uint8_t *out, size_t len, bool encrypt)
+{
+    struct counters c;
+    size_t at = 0;
+    if (len < BATCH_BYTES)
+        return 0;
+    if (aligned)
+        counters_start(k, &c, *counter);
+    else
+        c.next = *counter;
+    if (encrypt) {
+        crypt_batch(k, rounds, aligned, &c, hash, in, out, NULL);
+        at = BATCH_BYTES;
+    }
+    for (; len - at >= BATCH_BYTES; at += BATCH_BYTES)
+        crypt_batch(k, rounds, aligned, &c, hash, in + at, out + at, encrypt ? out + at - BATCH_BYTES : in + at);
+    *counter = c.next;
+    return at;
+}
+
 /* The keystream of 1, 2, 4 or VECTORS vectors from *counter on. */
 INLINE void keystream(const struct x86_key *k, int rounds, __m128i counter, vec *b, size_t vectors)
 {
@@ -361,16 +439,20 @@ INLINE void keystream(const struct x86_key *k, int rounds, __m128i counter, vec 
     const vec step = V_SPREAD(block_number(LANES));
     vec count = V_ADD(V_SPREAD(counter), lane_numbers());
     vec key = round_key(k, 0);
+#pragma GCC unroll 8
     for (size_t i = 0; i < vectors; i++) {
         b[i] = V_XOR(V_SHUFFLE(count, swap), key);
         count = V_ADD(count, step);
     }
+#pragma GCC unroll 14
     for (int r = 1; r < rounds; r++) {
         key = round_key(k, r);
+#pragma GCC unroll 8
         for (size_t i = 0; i < vectors; i++)
             b[i] = V_AES(b[i], key);
     }
     key = round_key(k, rounds);
+#pragma GCC unroll 8
     for (size_t i = 0; i < vectors; i++)
         b[i] = V_AES_LAST(b[i], key);
 }
@@ -465,22 +547,13 @@ INLINE __m128i crypt_message(const struct x86_key *k, int rounds, const uint8_t 
     __m128i hash = hash_aad(k, aad, aad_len);
     counter = _mm_add_epi32(counter, block_number(1));
 
-    const uint8_t *unhashed = NULL;
-    if (encrypt && len >= BATCH_BYTES) {
-        crypt_batch(k, rounds, &counter, &hash, in, out, NULL);
-        unhashed = out;
-        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
-    }
-    while (len >= BATCH_BYTES) {
-        crypt_batch(k, rounds, &counter, &hash, in, out, encrypt ? unhashed : in);
-        unhashed = out;
-        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
-    }
+    size_t done = crypt_batches(k, rounds, true, &counter, &hash, in, out, len, encrypt);
+    in += done, out += done, len -= done;
 
     uint8_t text[TEXT_BYTES + BLOCK];
     crypt_few(k, rounds, counter, in, out, len, encrypt, text);
-    if (encrypt && unhashed != NULL)
-        hash = hash_batch(k, hash, unhashed);
+    if (encrypt && done > 0)
+        hash = hash_batch(k, hash, out - BATCH_BYTES);
     size_t blocks = (len + BLOCK - 1) / BLOCK;
     store_block(text + blocks * BLOCK, lengths);
     const uint8_t *p = text;
@@ -570,20 +643,12 @@ INLINE void crypt_piece(const struct x86_key *k, int rounds, struct x86_stream *
     }
 
     __m128i counter = s->counter, hash = s->hash;
-    const uint8_t *unhashed = NULL;
     s->text_len += len - len % BLOCK;
-    if (encrypt && len >= BATCH_BYTES) {
-        crypt_batch(k, rounds, &counter, &hash, in, out, NULL);
-        unhashed = out;
-        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
-    }
-    while (len >= BATCH_BYTES) {
-        crypt_batch(k, rounds, &counter, &hash, in, out, encrypt ? unhashed : in);
-        unhashed = out;
-        in += BATCH_BYTES, out += BATCH_BYTES, len -= BATCH_BYTES;
-    }
-    if (encrypt && unhashed != NULL)
-        hash = hash_batch(k, hash, unhashed);
+    size_t done = counters_aligned(counter) ? crypt_batches(k, rounds, true, &counter, &hash, in, out, len, encrypt)
+                                            : crypt_batches(k, rounds, false, &counter, &hash, in, out, len, encrypt);
+    in += done, out += done, len -= done;
+    if (encrypt && done > 0)
+        hash = hash_batch(k, hash, out - BATCH_BYTES);
 
     size_t blocks = len / BLOCK;
     if (blocks > 0) {
