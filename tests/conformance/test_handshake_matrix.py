@@ -3,10 +3,16 @@
 
 Covers V1-V7, V9, V10, V15, V16, P1-P3, P5, P13, P14, P15 of the security checklist.
 """
+import base64
 import json
+import ssl
+import threading
 
 import pytest
-from lab.clients import read_all, tls_connect
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from lab.clients import read_all, tls_connect, tls_context
+from lab.pki import Issuer, certificate, ec_key, key_pem, pem, sha256_of
 from lab.servers import SERVERS
 from lab.sluice import DECRYPT_ALL, alerts, enum_name
 from lab.wire import APPLICATION_DATA, Wire
@@ -117,7 +123,7 @@ def check_refused(lab, sluice, curl, server, words, cause, to_server, from_serve
 def test_bad_certificate(lab, sluice, curl, server, cause, alert, words):
     event, _, (to_server, _) = check_refused(lab, sluice, curl, server, words, cause, alert, None, alert)
     assert enum_name(event, "stage") in ("STAGE_CERTIFICATE", "STAGE_VERIFY")
-    assert event.server_chain[0].sha256 == __import__("lab.pki").pki.sha256_of(lab.pki.certs[server])
+    assert event.server_chain[0].sha256 == sha256_of(lab.pki.certs[server])
     assert event.verify.name.startswith("X509_V_ERR_")
     records = to_server.records()
     if words is TLS12:
@@ -210,20 +216,16 @@ def test_cut_at_every_stage(sluice, curl, how):
 @pytest.mark.parametrize("server", ["client-cert12", "client-cert13", "client-cert-optional"])
 def test_client_certificate(lab, sluice, curl, server):
     """V16: seen at the CertificateRequest, before the client got an answer."""
-    event, client, _ = check_refused_client_certificate(lab, sluice, curl, server)
+    address = SERVERS[server].ipv4
+    before = sluice.newest_event()
+    with Wire(lab.gateway, "inside") as inside:
+        assert not curl.server(server).ok
+        event = sluice.wait_event(before, server=address)
+    client = inside.between(address)[0]
+    assert enum_name(event, "cause") == "SRV_CLIENT_CERT_REQUIRED"
     assert client[1].plain_alerts() == [HANDSHAKE_FAILURE]
     assert [kind for kind, _ in client[1].records()] == [21]  # no ServerHello went to the client
     assert any(remedy.id == "attach-client-certificate" or remedy.id == "bypass-server" for remedy in event.remedies)
-
-
-def check_refused_client_certificate(lab, sluice, curl, server):
-    address = SERVERS[server].ipv4
-    before = sluice.newest_event()
-    with Wire(lab.gateway, "inside") as inside, Wire(lab.gateway, "outside") as outside:
-        assert not curl.server(server).ok
-        event = sluice.wait_event(before, server=address)
-    assert enum_name(event, "cause") == "SRV_CLIENT_CERT_REQUIRED"
-    return event, inside.between(address)[0], outside.between(address)[0]
 
 
 def test_no_shared_protocol_is_promised(lab, sluice):
@@ -323,8 +325,7 @@ def test_late_bypass(lab, sluice, curl):
 def test_pinning(sluice, curl):
     """A pin holds for exactly that certificate, host and port; and never for a weak key."""
     for server, works in (("self-signed", True), ("expired", True), ("rsa1024", False), ("revoked", False), ("bad-signature", False)):
-        der = sluice.lab.pki.certs[server].public_bytes(__import__("cryptography").hazmat.primitives.serialization.Encoding.PEM)
-        encoded = __import__("base64").b64encode(der).decode()
+        encoded = base64.b64encode(pem(sluice.lab.pki.certs[server])).decode()
         sluice.call("SetCandidate", config=DECRYPT_ALL)
         sluice.dirty = True
         sluice.call("ImportCertificate", certificate=encoded, hosts=[SERVERS[server].host], name="pin")
@@ -360,11 +361,6 @@ def test_revocation_modes(sluice, curl):
 
 def test_own_ca_is_never_trusted_upstream(own_lab, own_sluice, own_curl):
     """V8: not even when an operator put it among the anchors."""
-    from cryptography.hazmat.primitives import serialization
-    from lab.pki import Issuer, certificate, ec_key, key_pem, pem
-    from cryptography import x509
-    import ssl
-    import threading
     sluice = own_sluice()
     sluice.start()
     ca = x509.load_pem_x509_certificate(sluice.ca_file().read_bytes())
@@ -385,7 +381,8 @@ def test_own_ca_is_never_trusted_upstream(own_lab, own_sluice, own_curl):
     sluice.commit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sluice.folder / "own.pem")
-    listener = own_lab.server.listen("10.77.2.254", 443) if has_address(own_lab, "10.77.2.254") else None
+    own_lab.server.run("ip", "address", "replace", "10.77.2.254/24", "dev", "eth0")
+    listener = own_lab.server.listen("10.77.2.254", 443)
 
     def serve():
         sock, _ = listener.accept()
@@ -403,15 +400,8 @@ def test_own_ca_is_never_trusted_upstream(own_lab, own_sluice, own_curl):
     listener.close()
 
 
-def has_address(lab, address):
-    lab.server.run("ip", "address", "replace", f"{address}/24", "dev", "eth0")
-    return True
-
-
 def test_resumption_is_bound_to_its_facts(lab, sluice, curl):
     """V11: a session made under one trust is not resumed under another."""
-    import ssl
-    from lab.clients import tls_context
     context = tls_context(sluice.ca_file(), version=ssl.TLSVersion.TLSv1_2)
 
     def connect(session=None):
