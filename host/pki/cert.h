@@ -3,6 +3,7 @@
 #pragma once
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

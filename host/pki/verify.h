@@ -90,9 +90,10 @@ sl_err sl_verify(struct sl_verifier *verifier, const struct sl_verify_request *r
 void sl_verdict_release(struct sl_verdict *verdict);
 void sl_verdict_copy(struct sl_verdict *to, const struct sl_verdict *from); /* takes a reference of the chain */
 
+/* False for an empty verdict, too. */
 static inline bool sl_verdict_good(const struct sl_verdict *v)
 {
-    return v->cause == SLUICE__V1__CAUSE__CAUSE_NONE && v->leaf_sha256[0] + v->valid_until_ns > 0;
+    return v->cause == SLUICE__V1__CAUSE__CAUSE_NONE && v->valid_until_ns > 0;
 }
 
 /* The words of events: "staple", "crl", "none"; "good", "revoked", "unknown". Static. */
