@@ -15,9 +15,9 @@ struct sl_client_leg {
     size_t alpn_len;
 };
 
-/* Cheapest first; the client's order decides. */
-static const uint16_t groups_modern[] = {0x001d, 0x0017, 0x0018, 0x0019, 0x001e};
-static const uint16_t groups_compatible[] = {0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x0100, 0x0101, 0x0102};
+/* Cheapest first; the client's order decides. The finite-field groups at the end belong to the compatible profile only. */
+static const uint16_t groups[] = {0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x0100, 0x0101, 0x0102};
+enum { GROUPS_MODERN = 5, GROUPS_COMPATIBLE = sizeof groups / sizeof groups[0] };
 
 /* ---- what can serve this client ---- */
 
@@ -38,9 +38,7 @@ static bool has_any(const struct sl_u16_list *list, const uint16_t *values, size
 static bool has_group(const struct need *n)
 {
     return n->hello->groups.count == 0 ||
-           has_any(&n->hello->groups, groups_compatible,
-                   n->profile == SL_PROFILE_COMPATIBLE ? sizeof groups_compatible / sizeof groups_compatible[0]
-                                                       : sizeof groups_modern / sizeof groups_modern[0]);
+           has_any(&n->hello->groups, groups, n->profile == SL_PROFILE_COMPATIBLE ? GROUPS_COMPATIBLE : GROUPS_MODERN);
 }
 
 static bool can_verify(const struct need *n, enum sl_leaf_key_type key)
@@ -136,7 +134,7 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
     switch (sl_ticket_keys_open(c->shared->tickets, c->ticket_cipher, name, iv, crypt, mac, &old)) {
     case SL_OK:
         c->stats.tickets_opened++;
-        return old ? 2 : 1;
+        return old || SSL_version(ssl) == SL_TLS13 ? 2 : 1; /* a client uses a ticket of TLS 1.3 once */
     case SL_ERR_NOT_FOUND:
         c->stats.tickets_refused++;
         return 0;
@@ -172,9 +170,7 @@ static sl_err make_ctx(struct sl_tls_context *c, const struct need *n, bool gcm_
         return err;
     err = set_suites(ctx, n, gcm_only);
     if (!err)
-        err = sl_tls_ctx_set_groups(ctx, groups_compatible,
-                                    compatible ? sizeof groups_compatible / sizeof groups_compatible[0]
-                                               : sizeof groups_modern / sizeof groups_modern[0]);
+        err = sl_tls_ctx_set_groups(ctx, groups, compatible ? GROUPS_COMPATIBLE : GROUPS_MODERN);
     if (!err && (!SSL_CTX_set_num_tickets(ctx, 1) || !SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key) ||
                  (compatible && !SSL_CTX_set_dh_auto(ctx, 1))))
         err = SL_ERR_CRYPTO;

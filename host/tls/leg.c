@@ -34,6 +34,7 @@ static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
         return -1;
     }
     memcpy(out, sl_buf_data(&leg->in), n);
+    leg->began = true;
     sl_buf_consume(&leg->in, n);
     if (leg->in_limit != SIZE_MAX)
         leg->in_limit -= n;
@@ -261,7 +262,7 @@ enum sl_leg_state sl_leg_step(struct sl_leg *leg)
 {
     if (leg->state == SL_LEG_DONE || leg->state == SL_LEG_FAILED)
         return leg->state;
-    if (!leg->to_client && !leg->info.server_hello && !is_tls_so_far(leg)) {
+    if (!leg->to_client && !leg->began && !is_tls_so_far(leg)) {
         sl_leg_fail(leg, SLUICE__V1__CAUSE__SRV_NOT_TLS, "the server's first bytes are not TLS");
         return leg->state;
     }

@@ -20,6 +20,7 @@ struct sl_leg {
     struct sl_tls_context *context;
     bool to_client; /* Sluice is the TLS server */
     bool eof;
+    bool began; /* OpenSSL has taken bytes of the peer's */
     enum sl_leg_state state;
     struct sl_buf in, out;
     size_t in_limit; /* bytes of `in` that OpenSSL may take; SIZE_MAX: all */
