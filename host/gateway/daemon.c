@@ -22,6 +22,7 @@
 
 enum { PATH_BYTES = 512, MGMT_DRAIN_MS = 2000 };
 
+#define FLUSH_NS ((uint64_t)5 * SL_NS_PER_S) /* for the last events, at the end */
 #define KEY_ROTATION_NS ((uint64_t)24 * 3600 * SL_NS_PER_S)
 
 struct sl_daemon {
@@ -32,6 +33,7 @@ struct sl_daemon {
     struct sl_policy_store *policy;
     struct sl_event_store *events;
     struct sl_tls_log *tls_log;
+    struct sl_event_subscription *tls_log_feed;
     struct sl_ca *untrusted_ca;
     pthread_mutex_t lock; /* ca; building a runtime */
     struct sl_ca *ca;     /* NULL: none yet */
@@ -193,6 +195,12 @@ static sl_err fill_status(void *arg, Sluice__V1__Status *status)
 
 /* ---- start and stop ---- */
 
+/* Lines are written by the event store's thread: a slow disk must not hold up a worker. */
+static void write_tls_log(void *arg, const Sluice__V1__Event *event)
+{
+    sl_tls_log_write(arg, event);
+}
+
 static sl_err open_stores(struct sl_daemon *d, struct sl_diag *diag)
 {
     char path[PATH_BYTES];
@@ -214,6 +222,8 @@ static sl_err open_stores(struct sl_daemon *d, struct sl_diag *diag)
     err = sl_event_store_open(&events, &d->events, diag);
     if (!err && d->config->tls_log)
         err = sl_tls_log_open(d->config->tls_log, false, &d->tls_log, diag);
+    if (!err && d->tls_log && (err = sl_event_subscribe(d->events, write_tls_log, d->tls_log, &d->tls_log_feed)))
+        sl_fail(diag, err, "tls_log: %s", sl_err_str(err));
     return err;
 }
 
@@ -244,8 +254,7 @@ static sl_err start_gateway(struct sl_daemon *d, struct sl_diag *diag)
                                          .sensitive_name_count = 1,
                                          .clock = d->clock,
                                          .metrics = d->metrics,
-                                         .events = d->events,
-                                         .tls_log = d->tls_log};
+                                         .events = d->events};
 
     memcpy(options.listeners, c->listeners, sizeof options.listeners);
     sl_err err = build_runtime(d, sl_policy_store_running(d->policy), &runtime, diag);
@@ -277,6 +286,9 @@ static void release(struct sl_daemon *d)
 {
     sl_mgmt_free(d->management);
     sl_gateway_free(d->gateway);
+    if (d->events)
+        sl_event_store_flush(d->events, FLUSH_NS);
+    sl_event_unsubscribe(d->tls_log_feed);
     sl_event_store_close(d->events);
     sl_tls_log_close(d->tls_log);
     sl_policy_store_close(d->policy);

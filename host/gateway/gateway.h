@@ -3,7 +3,7 @@
  * The gateway: worker threads with an event loop each, all listening on the same addresses (SO_REUSEPORT), each flow staying on its
  * thread.
  *
- *   main ──sl_gateway_start──▶ workers ──accept──▶ flow (flow.h) ──▶ event store, tls_proxy.log, metrics
+ *   main ──sl_gateway_start──▶ workers ──accept──▶ flow (flow.h) ──▶ event store, metrics
  *        ──sl_gateway_apply──▶ the runtime that new flows are decided with; old flows keep theirs
  */
 #pragma once
@@ -21,7 +21,6 @@ struct sl_policy_snapshot;
 struct sl_trust;
 struct sl_ca;
 struct sl_event_store;
-struct sl_tls_log;
 
 enum { SL_WORKERS_MAX = 64, SL_LISTENERS_MAX = 16 };
 
@@ -53,7 +52,6 @@ struct sl_gateway_options {
     const struct sl_clock *clock;
     struct sl_metrics *metrics;
     struct sl_event_store *events;
-    struct sl_tls_log *tls_log; /* NULL: none */
 };
 
 struct sl_gateway;

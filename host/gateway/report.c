@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "event/event.h"
 #include "event/store.h"
-#include "event/tls_log.h"
 #include "policy/snapshot.h"
 
 #define CAUSE(name) SLUICE__V1__CAUSE__##name
@@ -200,7 +199,6 @@ void sl_report_finish(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__St
     if (cause != CAUSE(CAUSE_NONE) && !f->relayed)
         sl_metric_add(g->metrics.failed, 1);
     sl_event_finish(e);
-    sl_tls_log_write(g->options.tls_log, e);
     sl_event_store_put(g->options.events, e);
 }
 
