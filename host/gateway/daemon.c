@@ -22,7 +22,7 @@
 
 enum { PATH_BYTES = 512, MGMT_DRAIN_MS = 2000 };
 
-#define FLUSH_NS ((uint64_t)5 * SL_NS_PER_S) /* for the last events, at the end */
+#define FLUSH_NS        ((uint64_t)5 * SL_NS_PER_S) /* for the last events, at the end */
 #define KEY_ROTATION_NS ((uint64_t)24 * 3600 * SL_NS_PER_S)
 
 struct sl_daemon {
