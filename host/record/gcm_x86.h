@@ -98,11 +98,10 @@ enum { BLOCK = 16, VECTOR = LANES * BLOCK, VECTORS = LANES == 4 ? 4 : 8, BATCH =
 struct x86_key {
     struct sl_gcm_key head;
     _Alignas(16) uint8_t round_key[15][BLOCK];
-    uint8_t power[BATCH][BLOCK]; /* h^BATCH .. h^1 */
-    uint8_t halves[BATCH][8];    /* step 3; read past the end of power[] must stay inside the object */
+    uint8_t power[BATCH + 1][BLOCK]; /* h^(BATCH + 1) .. h^1 */
+    uint8_t halves[BATCH][8];        /* step 3: of h^BATCH .. h^1 */
 };
 _Static_assert(sizeof(struct x86_key) <= 704, "an idle connection holds four of these");
-_Static_assert(VECTOR - BLOCK <= BATCH * 8, "a vector load from the last power stays inside the object");
 
 struct x86_stream {
     __m128i hash;    /* Y, in reversed bytes */
@@ -187,24 +186,6 @@ INLINE const struct x86_key *x86_key(const struct sl_gcm_key *key)
     return (const struct x86_key *)(const void *)key;
 }
 
-/* Hashes count blocks (1..BATCH) that lie at p; up to VECTOR bytes after them are zero. */
-INLINE __m128i hash_few(const struct x86_key *k, __m128i hash, const uint8_t *p, size_t count)
-{
-    const vec swap = V_SPREAD(reversed_mask());
-    const uint8_t *power = k->power[BATCH - count];
-    vec lo = V_ZERO(), mid = V_ZERO(), hi = V_ZERO();
-    vec chained = V_FIRST(hash);
-    for (size_t i = 0; i < count; i += LANES) {
-        vec x = V_XOR(V_SHUFFLE(V_LOAD(p + i * BLOCK), swap), chained);
-        vec h = V_LOAD(power + i * BLOCK);
-        lo = V_XOR(lo, V_MUL(x, h, 0x00));
-        hi = V_XOR(hi, V_MUL(x, h, 0x11));
-        mid = V_XOR(mid, V_XOR(V_MUL(x, h, 0x01), V_MUL(x, h, 0x10)));
-        chained = V_ZERO();
-    }
-    return reduce(lo, mid, hi);
-}
-
 /*
  * Steps 2 and 3 for a batch, cut into single multiplications so that they can be dealt out between the rounds of AES. A pair is two
  * vectors of data; HASH_PAIR multiplications each. The pair that Y enters comes last.
@@ -239,7 +220,7 @@ INLINE void hash_step(const struct x86_key *k, struct hash_batch *h, const uint8
     vec power;
     switch (step % HASH_PAIR) {
     case 0:
-        power = load_once(k->power[first * LANES]);
+        power = load_once(k->power[1 + first * LANES]);
         h->x0 = V_SHUFFLE(V_LOAD(hashed + first * VECTOR), h->swap);
         if (pair == 0)
             h->x0 = V_XOR(h->x0, h->chained);
@@ -247,7 +228,7 @@ INLINE void hash_step(const struct x86_key *k, struct hash_batch *h, const uint8
         h->hi = V_XOR(h->hi, V_MUL(h->x0, power, 0x11));
         break;
     case 1:
-        power = load_once(k->power[second * LANES]);
+        power = load_once(k->power[1 + second * LANES]);
         h->x1 = V_SHUFFLE(V_LOAD(hashed + second * VECTOR), h->swap);
         h->lo = V_XOR(h->lo, V_MUL(h->x1, power, 0x00));
         h->hi = V_XOR(h->hi, V_MUL(h->x1, power, 0x11));
@@ -466,49 +447,120 @@ INLINE __m128i encrypt_block(const struct x86_key *k, int rounds, __m128i b)
     return _mm_aesenclast_si128(b, key[rounds]);
 }
 
-/*
- * XORs len bytes (fewer than a batch) with the keystream, and copies the ciphertext to text (TEXT_BYTES), followed by zeros to the
- * end of its last vector and in the next one.
- */
-enum { TEXT_BYTES = BATCH_BYTES + VECTOR };
-
-INLINE void crypt_few(const struct x86_key *k, int rounds, __m128i counter, const uint8_t *in, uint8_t *out, size_t len,
-                      bool encrypt, uint8_t *text)
+/* n < BLOCK bytes, in registers: no store that a wider load would have to wait for. Reads nothing outside them. */
+INLINE uint64_t load_word(const uint8_t *p, size_t n)
 {
-    vec b[VECTORS];
-    size_t vectors = (len + VECTOR - 1) / VECTOR;
-    if (vectors <= 1)
-        keystream(k, rounds, counter, b, 1);
-    else if (vectors <= 2)
-        keystream(k, rounds, counter, b, 2);
-    else if (vectors <= 4)
-        keystream(k, rounds, counter, b, 4);
-    else
+    uint64_t wide = 0;
+    uint32_t low, high;
+    if (n >= 8) {
+        memcpy(&wide, p, 8);
+    } else if (n >= 4) {
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        wide = low | (uint64_t)high << 8 * (n - 4);
+    } else if (n > 0) {
+        wide = p[0] | (uint64_t)p[n / 2] << 8 * (n / 2) | (uint64_t)p[n - 1] << 8 * (n - 1);
+    }
+    return wide;
+}
+
+INLINE __m128i load_part(const uint8_t *p, size_t n)
+{
+    const uint64_t low = load_word(p, n), high = n > 8 ? load_word(p + 8, n - 8) : 0;
+    return _mm_set_epi64x((long long)high, (long long)low);
+}
+
+INLINE void store_word(uint8_t *p, uint64_t word, size_t n)
+{
+    const uint32_t half = (uint32_t)word;
+    if (n >= 8) {
+        memcpy(p, &word, 8);
+        return;
+    }
+    if (n >= 4) {
+        memcpy(p, &half, 4);
+        p += 4, n -= 4, word >>= 32;
+    }
+    for (; n > 0; p++, n--, word >>= 8)
+        *p = (uint8_t)word;
+}
+
+INLINE void store_part(uint8_t *p, __m128i x, size_t n)
+{
+    store_word(p, (uint64_t)_mm_cvtsi128_si64(x), n);
+    if (n > 8)
+        store_word(p + 8, (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)), n - 8);
+}
+
+/* The first n < BLOCK bytes of x, then zeros. */
+INLINE __m128i keep_part(__m128i x, size_t n)
+{
+    const __m128i index = _mm_set_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm_and_si128(x, _mm_cmpgt_epi8(_mm_set1_epi8((char)n), index));
+}
+
+/*
+ * Step 6. Encrypts or decrypts the last len bytes, fewer than a batch, and hashes them, and then the length block if there is one
+ * (NULL: more text is to come, and len is a multiple of a block). Gives Y.
+ */
+INLINE __m128i crypt_tail(const struct x86_key *k, int rounds, __m128i counter, __m128i hash, const uint8_t *in, uint8_t *out,
+                          size_t len, bool encrypt, const __m128i *lengths)
+{
+    const vec swap = V_SPREAD(reversed_mask());
+    const size_t vectors = (len + VECTOR - 1) / VECTOR, rest = len % BLOCK;
+    const uint8_t *power = k->power[BATCH + 1 - (len / BLOCK + (rest > 0) + (lengths != NULL))], *key;
+    vec b[VECTORS], lo = V_ZERO(), mid = V_ZERO(), hi = V_ZERO(), chained = V_FIRST(hash);
+    __m128i low = _mm_setzero_si128(), middle = low, high = low;
+    if (vectors > 4)
         keystream(k, rounds, counter, b, VECTORS);
+    else if (vectors > 2)
+        keystream(k, rounds, counter, b, 4);
+    else if (vectors > 1)
+        keystream(k, rounds, counter, b, 2);
+    else if (vectors > 0)
+        keystream(k, rounds, counter, b, 1);
 
     size_t i = 0;
     for (; (i + 1) * VECTOR <= len; i++) {
-        vec x = V_LOAD(in + i * VECTOR);
-        vec y = V_XOR(x, b[i]);
+        const vec x = V_LOAD(in + i * VECTOR), y = V_XOR(x, b[i]), h = V_LOAD(power + i * VECTOR);
+        const vec c = V_XOR(V_SHUFFLE(encrypt ? y : x, swap), chained);
         V_STORE(out + i * VECTOR, y);
-        V_STORE(text + i * VECTOR, encrypt ? y : x);
+        lo = V_XOR(lo, V_MUL(c, h, 0x00));
+        hi = V_XOR(hi, V_MUL(c, h, 0x11));
+        mid = V_XOR(mid, V_XOR(V_MUL(c, h, 0x01), V_MUL(c, h, 0x10)));
+        chained = V_ZERO();
     }
-    V_STORE(text + i * VECTOR, V_ZERO());
-    V_STORE(text + (i + 1) * VECTOR, V_ZERO());
-    size_t rest = len - i * VECTOR;
+    if (i > 0)
+        hash = _mm_setzero_si128();
+    key = (const uint8_t *)b;
+#define HASH_BLOCK(c)                                                                                                              \
+    do {                                                                                                                           \
+        const __m128i c0 = _mm_xor_si128(reversed(c), hash), h0 = load_block(power + at);                                          \
+        low = _mm_xor_si128(low, _mm_clmulepi64_si128(c0, h0, 0x00));                                                              \
+        high = _mm_xor_si128(high, _mm_clmulepi64_si128(c0, h0, 0x11));                                                            \
+        middle = _mm_xor_si128(middle, _mm_xor_si128(_mm_clmulepi64_si128(c0, h0, 0x01), _mm_clmulepi64_si128(c0, h0, 0x10)));     \
+        hash = _mm_setzero_si128();                                                                                                \
+        at += BLOCK;                                                                                                               \
+    } while (0)
+    size_t at = i * VECTOR;
+    while (at + BLOCK <= len) {
+        const __m128i x = load_block(in + at), y = _mm_xor_si128(x, load_block(key + at));
+        store_block(out + at, y);
+        HASH_BLOCK(encrypt ? y : x);
+    }
     if (rest > 0) {
-        uint8_t clear[VECTOR] = {0};
-        memcpy(clear, in + i * VECTOR, rest);
-        vec x = V_LOAD(clear);
-        V_STORE(clear, V_XOR(x, b[i]));
-        memcpy(out + i * VECTOR, clear, rest);
-        if (encrypt)
-            memcpy(text + i * VECTOR, clear, rest);
-        else
-            V_STORE(text + i * VECTOR, x);
-        V_STORE(clear, V_ZERO());
-        __asm__ volatile("" : : "r"(clear) : "memory"); /* the wipe is not to be optimised away */
+        const __m128i x = load_part(in + at, rest), y = keep_part(_mm_xor_si128(x, load_block(key + at)), rest);
+        store_part(out + at, y, rest);
+        HASH_BLOCK(encrypt ? y : x);
     }
+    if (lengths != NULL)
+        HASH_BLOCK(*lengths);
+#undef HASH_BLOCK
+    /* The keystream is not to stay behind on the stack. */
+    for (i = 0; i < VECTORS && i < vectors; i++)
+        V_STORE(&b[i], V_ZERO());
+    __asm__ volatile("" : : "r"(b) : "memory");
+    return reduce(V_XOR(lo, V_FIRST(low)), V_XOR(mid, V_FIRST(middle)), V_XOR(hi, V_FIRST(high)));
 }
 
 /* ---- whole messages ---- */
@@ -521,20 +573,18 @@ INLINE __m128i length_block(uint64_t aad_len, uint64_t text_len)
 /* Y after the additional data, at most one block. */
 INLINE __m128i hash_aad(const struct x86_key *k, const uint8_t *aad, size_t len)
 {
-    uint8_t block[BLOCK] = {0};
-    if (len == 0)
-        return _mm_setzero_si128();
-    memcpy(block, aad, len);
-    return multiply(reversed(load_block(block)), load_block(k->power[BATCH - 1]));
+    const __m128i block = len == BLOCK ? load_block(aad) : load_part(aad, len);
+    return len == 0 ? block : multiply(reversed(block), load_block(k->power[BATCH]));
 }
 
 /* J0 = IV || 1, in reversed bytes. */
 INLINE __m128i first_counter(const uint8_t *iv)
 {
-    uint8_t block[BLOCK] = {0};
-    memcpy(block, iv, SL_GCM_IV_BYTES);
-    block[BLOCK - 1] = 1;
-    return reversed(load_block(block));
+    uint64_t low;
+    uint32_t high;
+    memcpy(&low, iv, 8);
+    memcpy(&high, iv + 8, 4);
+    return reversed(_mm_set_epi64x((long long)((uint64_t)1 << 56 | high), (long long)low));
 }
 
 /* The one-shot transform; gives the tag. */
@@ -547,22 +597,12 @@ INLINE __m128i crypt_message(const struct x86_key *k, int rounds, const uint8_t 
     __m128i hash = hash_aad(k, aad, aad_len);
     counter = _mm_add_epi32(counter, block_number(1));
 
-    size_t done = crypt_batches(k, rounds, true, &counter, &hash, in, out, len, encrypt);
+    size_t done = len >= 4 * BATCH_BYTES ? crypt_batches(k, rounds, true, &counter, &hash, in, out, len, encrypt)
+                                         : crypt_batches(k, rounds, false, &counter, &hash, in, out, len, encrypt);
     in += done, out += done, len -= done;
-
-    uint8_t text[TEXT_BYTES + BLOCK];
-    crypt_few(k, rounds, counter, in, out, len, encrypt, text);
     if (encrypt && done > 0)
         hash = hash_batch(k, hash, out - BATCH_BYTES);
-    size_t blocks = (len + BLOCK - 1) / BLOCK;
-    store_block(text + blocks * BLOCK, lengths);
-    const uint8_t *p = text;
-    if (blocks == BATCH) {
-        hash = hash_batch(k, hash, p);
-        p += BATCH_BYTES;
-        blocks = 0;
-    }
-    hash = hash_few(k, hash, p, blocks + 1);
+    hash = crypt_tail(k, rounds, counter, hash, in, out, len, encrypt, &lengths);
     return _mm_xor_si128(reversed(hash), mask);
 }
 
@@ -628,7 +668,7 @@ INLINE size_t crypt_partial(const struct x86_key *k, struct x86_stream *s, const
     }
     s->text_len += n;
     if (at + n == BLOCK) {
-        s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), load_block(k->power[BATCH - 1]));
+        s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), load_block(k->power[BATCH]));
         s->partial = _mm_setzero_si128();
     }
     return n;
@@ -652,9 +692,7 @@ INLINE void crypt_piece(const struct x86_key *k, int rounds, struct x86_stream *
 
     size_t blocks = len / BLOCK;
     if (blocks > 0) {
-        uint8_t text[TEXT_BYTES + BLOCK];
-        crypt_few(k, rounds, counter, in, out, blocks * BLOCK, encrypt, text);
-        hash = hash_few(k, hash, text, blocks);
+        hash = crypt_tail(k, rounds, counter, hash, in, out, blocks * BLOCK, encrypt, NULL);
         counter = _mm_add_epi32(counter, block_number((int)blocks));
         in += blocks * BLOCK, out += blocks * BLOCK, len -= blocks * BLOCK;
     }
@@ -687,7 +725,7 @@ static sl_err x86_decrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const
 
 static __m128i stream_tag(const struct x86_key *k, struct x86_stream *s)
 {
-    const __m128i h = load_block(k->power[BATCH - 1]);
+    const __m128i h = load_block(k->power[BATCH]);
     if (s->text_len % BLOCK != 0)
         s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), h);
     __m128i hash = multiply(_mm_xor_si128(s->hash, reversed(length_block(s->aad_len, s->text_len))), h);
@@ -765,14 +803,14 @@ static sl_err x86_key_init(struct sl_gcm_key *key, const uint8_t *bytes, size_t 
 
     __m128i h = times_x(reversed(encrypt_block(k, (int)key->rounds, _mm_setzero_si128())));
     __m128i power = h;
-    for (int i = BATCH - 1; i >= 0; i--) {
+    for (int i = BATCH; i >= 0; i--) {
         store_block(k->power[i], power);
         power = multiply(power, h);
     }
     /* Step 3: lane l of the vector for vectors 2p and 2p + 1 holds the halves of lane l of both. */
     for (int pair = 0; pair < VECTORS / 2; pair++) {
         for (int lane = 0; lane < LANES; lane++) {
-            const uint8_t *a = k->power[2 * pair * LANES + lane], *b = k->power[(2 * pair + 1) * LANES + lane];
+            const uint8_t *a = k->power[1 + 2 * pair * LANES + lane], *b = k->power[1 + (2 * pair + 1) * LANES + lane];
             uint8_t *low = k->halves[2 * pair * LANES + 2 * lane], *high = low + 8;
             for (int i = 0; i < 8; i++) {
                 low[i] = (uint8_t)(a[i] ^ a[i + 8]);

@@ -132,21 +132,34 @@ void sl_record_write_header(uint8_t header[SL_TLS_HEADER_BYTES], uint8_t type, s
     header[4] = (uint8_t)fragment;
 }
 
+static uint64_t big_endian(uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return __builtin_bswap64(v);
+#else
+    return v;
+#endif
+}
+
 static void write_u64(uint8_t out[8], uint64_t v)
 {
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
+    v = big_endian(v);
+    memcpy(out, &v, sizeof(v));
 }
 
 /* G2. TLS 1.3, RFC 8446 section 5.3: iv XOR seq. TLS 1.2, RFC 5288 section 3: salt | explicit nonce, which we set to seq (RFC 9325
- * section 7.2.1). */
+ * section 7.2.1); half.iv is zero there. */
 void sl_record_iv(const struct sl_record *r, const uint8_t *explicit_nonce, uint8_t iv[SL_TLS_IV_BYTES])
 {
-    uint8_t seq[8];
-    memcpy(iv, r->half.iv, SL_TLS_IV_BYTES);
-    write_u64(seq, r->half.seq);
-    for (size_t i = 0; i < 8; i++)
-        iv[4 + i] = explicit_nonce != NULL ? explicit_nonce[i] : iv[4 + i] ^ seq[i]; /* TLS 1.2: iv is zero there */
+    uint64_t low;
+    if (explicit_nonce != NULL) {
+        memcpy(&low, explicit_nonce, sizeof(low));
+    } else {
+        memcpy(&low, r->half.iv + SL_TLS12_SALT_BYTES, sizeof(low));
+        low ^= big_endian(r->half.seq);
+    }
+    memcpy(iv, r->half.iv, SL_TLS12_SALT_BYTES);
+    memcpy(iv + SL_TLS12_SALT_BYTES, &low, sizeof(low));
 }
 
 void sl_record_write_nonce(const struct sl_record *r, uint8_t nonce[SL_TLS12_NONCE_BYTES])
