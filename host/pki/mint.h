@@ -44,7 +44,7 @@ struct sl_leaf {
     uint64_t not_after_ns;
     enum sl_leaf_key_type key_type;
     bool untrusted;     /* signed by the untrusted CA */
-    bool host_specific;       /* its names depend on the requested host: not for other hosts */
+    bool host_specific; /* its names depend on the requested host: not for other hosts */
 };
 struct sl_leaf *sl_leaf_ref(struct sl_leaf *leaf);
 void sl_leaf_unref(struct sl_leaf *leaf); /* NULL is allowed */
