@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/message_edit.h"
 #include "cli/table.h"
+#include "policy/snapshot.h"
 #include "rpc/message.h"
 
 static const struct kind {
@@ -195,8 +196,19 @@ int sl_cmd_setting_set(struct sl_cli *cli)
     return change(cli, set_setting, "Set.");
 }
 
+/* What a default amounts to: the policy library knows. NULL if it can't be told. */
+static struct sl_policy_snapshot *resolve_defaults(const ProtobufCMessage *settings)
+{
+    Sluice__V1__Config config = SLUICE__V1__CONFIG__INIT;
+    struct sl_policy_snapshot *snapshot = NULL;
+
+    config.settings = (Sluice__V1__Settings *)(uintptr_t)settings;
+    return sl_policy_snapshot_new(&config, 0, &snapshot, NULL) ? NULL : snapshot;
+}
+
 static sl_err print_settings(struct sl_cli *cli, const ProtobufCMessage *settings)
 {
+    struct sl_policy_snapshot *resolved = resolve_defaults(settings);
     static const char *const heads[] = {"SETTING", "VALUE"};
     struct sl_table table;
     char name[64], value[64];
@@ -209,8 +221,12 @@ static sl_err print_settings(struct sl_cli *cli, const ProtobufCMessage *setting
             *at = *at == '_' ? '-' : *at;
         sl_table_text(&table, name);
         sl_edit_scalar_text(settings, f, value, sizeof value);
-        sl_table_text(&table, strcmp(value, "0") == 0 ? "default" : value);
+        bool is_default = strcmp(value, "0") == 0 || strcmp(value, "default") == 0;
+        if (is_default && resolved)
+            sl_edit_scalar_text(&sl_policy_settings(resolved)->base, f, value, sizeof value);
+        sl_table_format(&table, "%s%s", is_default && !resolved ? "" : value, is_default ? " (default)" : "");
     }
+    sl_policy_snapshot_unref(resolved);
     sl_err err = sl_table_print(&table, cli->out, NULL);
     sl_table_free(&table);
     return err;

@@ -6,6 +6,8 @@ foreach(file management management_config management_event management_trust)
 endforeach()
 target_link_libraries(mgmt_host PRIVATE sl_rpc sl_policy sl_event sl_pki)
 
-add_test(NAME conformance.management COMMAND ${SLUICE_PYTEST} ${CMAKE_CURRENT_LIST_DIR}/test_management.py)
-set_tests_properties(conformance.management PROPERTIES TIMEOUT 600 ENVIRONMENT
-  "SLUICE_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
+foreach(test management sluicectl)
+  add_test(NAME conformance.${test} COMMAND ${SLUICE_PYTEST} ${CMAKE_CURRENT_LIST_DIR}/test_${test}.py)
+  set_tests_properties(conformance.${test} PROPERTIES TIMEOUT 600 ENVIRONMENT
+    "SLUICE_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
+endforeach()
