@@ -183,7 +183,7 @@ static sl_err absorb_by_openssl(struct sl_leg *leg)
     ERR_clear_error();
     int ok = SSL_peek_ex(leg->ssl, &byte, sizeof byte, &n);
     int error = ok ? SSL_ERROR_NONE : SSL_get_error(leg->ssl, ok);
-    if (ok || error == SSL_ERROR_WANT_READ || error == SSL_ERROR_ZERO_RETURN || (leg->eof && sl_buf_len(&leg->in) == 0))
+    if (ok || error == SSL_ERROR_WANT_READ || error == SSL_ERROR_ZERO_RETURN)
         return SL_OK;
     bool alerted = sl_leg_peer_alert(leg, &code);
     sl_leg_fail(leg, SLUICE__V1__CAUSE__CAUSE_NONE, NULL);

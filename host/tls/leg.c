@@ -27,9 +27,7 @@ static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
         n = leg->in_limit;
     if (n > cap)
         n = cap;
-    if (n == 0) {
-        if (leg->eof && sl_buf_len(&leg->in) == 0)
-            return 0;
+    if (n == 0) { /* also at the end of the stream: OpenSSL would answer it with an alert that nobody reads */
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -58,13 +56,8 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 {
     (void)number;
     (void)pointer;
-    if (command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP)
-        return 1;
-    if (command == BIO_CTRL_EOF) {
-        struct sl_leg *leg = BIO_get_data(bio);
-        return leg->eof && sl_buf_len(&leg->in) == 0;
-    }
-    return 0;
+    (void)bio;
+    return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
 }
 
 static int bio_create(BIO *bio)
@@ -235,6 +228,14 @@ void sl_leg_abort(struct sl_leg *leg, uint8_t alert, Sluice__V1__Cause cause)
     sl_leg_fail(leg, cause, "");
 }
 
+/* Everything the peer sent was read, and it was not enough. */
+static void fail_eof(struct sl_leg *leg)
+{
+    ERR_clear_error();
+    ERR_raise(ERR_LIB_SSL, SSL_R_UNEXPECTED_EOF_WHILE_READING); /* the library's words for it */
+    sl_leg_fail(leg, leg->to_client ? SLUICE__V1__CAUSE__CLI_EOF : SLUICE__V1__CAUSE__SRV_EOF, NULL);
+}
+
 /* ---- steps ---- */
 
 /* A server that speaks no TLS is told from one that speaks it badly before OpenSSL says the same of both. */
@@ -243,11 +244,6 @@ static bool is_tls_so_far(const struct sl_leg *leg)
     const uint8_t *b = sl_buf_data(&leg->in);
     size_t n = sl_buf_len(&leg->in);
     return (n < 1 || (b[0] >= SL_TLS_CHANGE_CIPHER_SPEC && b[0] <= SL_TLS_APPLICATION_DATA)) && (n < 2 || b[1] == 3);
-}
-
-static Sluice__V1__Cause eof_cause(const struct sl_leg *leg)
-{
-    return leg->to_client ? SLUICE__V1__CAUSE__CLI_EOF : SLUICE__V1__CAUSE__SRV_EOF;
 }
 
 static enum sl_leg_state finish(struct sl_leg *leg)
@@ -274,15 +270,15 @@ enum sl_leg_state sl_leg_step(struct sl_leg *leg)
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
         leg->state = SL_LEG_WANT_IO;
+        if (leg->eof)
+            fail_eof(leg);
         break;
     case SSL_ERROR_WANT_X509_LOOKUP:
         sl_leg_note_selection(leg);
         leg->state = SL_LEG_CLIENT_CERT;
         break;
     default:
-        sl_leg_fail(leg,
-                    leg->eof && sl_buf_len(&leg->in) == 0 && ERR_peek_error() == 0 ? eof_cause(leg) : SLUICE__V1__CAUSE__CAUSE_NONE,
-                    NULL);
+        sl_leg_fail(leg, SLUICE__V1__CAUSE__CAUSE_NONE, NULL);
         break;
     }
     return leg->state;
@@ -323,15 +319,14 @@ sl_err sl_leg_app_read(struct sl_leg *leg, uint8_t *out, size_t cap, size_t *len
     switch (SSL_get_error(leg->ssl, ok)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
-        return SL_ERR_AGAIN;
+        if (!leg->eof)
+            return SL_ERR_AGAIN;
+        leg->info.stage = SLUICE__V1__STAGE__STAGE_RECORD;
+        fail_eof(leg);
+        return SL_ERR_SHORT;
     case SSL_ERROR_ZERO_RETURN:
         return SL_ERR_NOT_FOUND;
     default:
-        if (leg->eof && sl_buf_len(&leg->in) == 0) {
-            leg->info.stage = SLUICE__V1__STAGE__STAGE_RECORD;
-            sl_leg_fail(leg, eof_cause(leg), NULL);
-            return SL_ERR_SHORT;
-        }
         return app_failed(leg);
     }
 }

@@ -95,8 +95,6 @@ static Sluice__V1__Cause server_reason(const struct sl_leg *leg, int reason)
         return CAUSE(SRV_WEAK_PARAMETERS);
     case SSL_R_EXCESSIVE_MESSAGE_SIZE:
         return leg->info.stage == SLUICE__V1__STAGE__STAGE_CERTIFICATE ? CAUSE(SRV_CERT_TOO_LARGE) : CAUSE(SRV_BAD_HANDSHAKE);
-    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-        return CAUSE(SRV_EOF);
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
         return CAUSE(SRV_CERT_OTHER);
     default:
@@ -118,8 +116,6 @@ static Sluice__V1__Cause client_reason(int reason)
     case SSL_R_VERSION_TOO_LOW:
     case SSL_R_INAPPROPRIATE_FALLBACK:
         return CAUSE(CLI_UNSUPPORTED_VERSION);
-    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-        return CAUSE(CLI_EOF);
     default:
         return CAUSE(CLI_BAD_HANDSHAKE);
     }
@@ -127,7 +123,5 @@ static Sluice__V1__Cause client_reason(int reason)
 
 Sluice__V1__Cause sl_leg_cause_of_reason(const struct sl_leg *leg, int ssl_reason)
 {
-    if (leg->eof && sl_buf_len(&leg->in) == 0 && ssl_reason == 0)
-        return leg->to_client ? CAUSE(CLI_EOF) : CAUSE(SRV_EOF);
     return leg->to_client ? client_reason(ssl_reason) : server_reason(leg, ssl_reason);
 }
