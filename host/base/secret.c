@@ -47,14 +47,11 @@
 #define UNROOT(at, len)   ((void)(at), (void)(len))
 #endif
 
-enum {
-    MIN_BLOCK = 64,
-    CLASSES = 9, /* 64 << 8 == SL_SECRET_MAX */
-    ARENA_BYTES = 65536,
-    BITMAP_WORDS = ARENA_BYTES / MIN_BLOCK / 64,
-    FIRST_BUCKETS = 64
-};
-_Static_assert(MIN_BLOCK << (CLASSES - 1) == SL_SECRET_MAX, "the classes end at the largest block");
+enum { MIN_BLOCK = 64, CLASSES = 17, ARENA_BYTES = 65536, BITMAP_WORDS = ARENA_BYTES / MIN_BLOCK / 64, FIRST_BUCKETS = 64 };
+
+/* Block sizes: steps small enough that a relayed connection's keys waste little, each a multiple of the alignment. */
+static const uint16_t class_bytes[CLASSES] = {64,   128,  192,  256,  384,  512,  768,   1024,         1536,
+                                              2048, 2560, 3072, 4096, 6144, 8192, 12288, SL_SECRET_MAX};
 
 struct arena {
     uint8_t *base;
@@ -108,7 +105,7 @@ static void install_fork_handlers(void)
 
 static size_t block_bytes(unsigned class)
 {
-    return (size_t)MIN_BLOCK << class;
+    return class_bytes[class];
 }
 
 static unsigned class_of(size_t len)
@@ -330,7 +327,7 @@ void sl_secret_free(void *block)
         return;
     pool_lock();
     a = table_find((uint8_t *)block - offset);
-    if (!a || offset % block_bytes(a->class) != 0)
+    if (!a || offset % block_bytes(a->class) != 0 || offset / block_bytes(a->class) >= a->blocks)
         die_of_bad_free();
     index = offset / block_bytes(a->class);
     if (!(a->used[index / 64] >> index % 64 & 1))
