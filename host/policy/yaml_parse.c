@@ -382,7 +382,7 @@ static sl_err fail_syntax(const struct reader *r)
     if (p->error == YAML_MEMORY_ERROR)
         return no_memory(r);
     if (p->error == YAML_READER_ERROR)
-        return sl_fail(r->diag, SL_ERR_INVALID, "byte %zu: not UTF-8 text: %s", p->problem_offset, p->problem ? p->problem : "");
+        return sl_fail(r->diag, SL_ERR_INVALID, "byte %zu: not plain UTF-8 text: %s", p->problem_offset, p->problem ? p->problem : "");
     return fail_at(r, &p->problem_mark, SL_ERR_INVALID, "YAML syntax: %s%s%s", p->problem ? p->problem : "unreadable",
                    p->context ? ", " : "", p->context ? p->context : "");
 }
