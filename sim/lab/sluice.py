@@ -171,8 +171,11 @@ class Sluice:
         return netns.run(self.control, *words, check=check, env=env, **more)
 
     def commit(self, config=None, comment="test"):
+        """Makes this the running policy and returns its version."""
         self.dirty = True
-        self.call("SetCandidate", config=config or DECRYPT_ALL)
+        candidate = self.call("SetCandidate", config=config or DECRYPT_ALL)
+        if not candidate.differs:
+            return candidate.version
         return self.call("Commit", comment=comment).version
 
     def ca_file(self):

@@ -7,10 +7,12 @@ import base64
 import json
 import ssl
 import threading
+import time
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from google.protobuf import json_format
 from lab.clients import read_all, tls_connect, tls_context
 from lab.pki import Issuer, certificate, ec_key, key_pem, pem, sha256_of
 from lab.servers import SERVERS
@@ -68,13 +70,13 @@ def test_accepted(sluice, curl, server, words, version, suite, http, family):
 
 
 # server: cause, alert to the server, alert to the client; each over TLS 1.2 and 1.3
-UNKNOWN_CA, BAD_CERTIFICATE, UNSUPPORTED_CERTIFICATE, REVOKED, EXPIRED, CERTIFICATE_UNKNOWN, DECRYPT_ERROR = 48, 42, 43, 44, 45, 46, 51
+UNKNOWN_CA, BAD_CERTIFICATE, UNSUPPORTED_CERTIFICATE, REVOKED, EXPIRED = 48, 42, 43, 44, 45
 BAD_CERTIFICATES = [
     ("self-signed", "SRV_CERT_SELF_SIGNED", UNKNOWN_CA),
     ("self-signed-chain", "SRV_CERT_SELF_SIGNED_CHAIN", UNKNOWN_CA),
     ("untrusted-root", "SRV_CERT_NO_ISSUER", UNKNOWN_CA),
     ("expired", "SRV_CERT_EXPIRED", EXPIRED),
-    ("not-yet", "SRV_CERT_NOT_YET", BAD_CERTIFICATE),
+    ("not-yet", "SRV_CERT_NOT_YET", EXPIRED),
     ("wrong-host", "SRV_CERT_HOST_MISMATCH", BAD_CERTIFICATE),
     ("no-san", "SRV_CERT_HOST_MISMATCH", BAD_CERTIFICATE),
     ("rsa1024", "SRV_CERT_WEAK_KEY", BAD_CERTIFICATE),
@@ -82,11 +84,11 @@ BAD_CERTIFICATES = [
     ("sha1", "SRV_CERT_WEAK_MD", BAD_CERTIFICATE),
     ("sha1-ca", "SRV_CERT_WEAK_MD", BAD_CERTIFICATE),
     ("client-auth", "SRV_CERT_PURPOSE", UNSUPPORTED_CERTIFICATE),
-    ("leaf-as-ca", "SRV_CERT_BAD_CA", UNKNOWN_CA),
-    ("path-length", "SRV_CERT_PATH_LENGTH", UNKNOWN_CA),
-    ("name-constraint", "SRV_CERT_NAME_CONSTRAINT", CERTIFICATE_UNKNOWN),
+    ("leaf-as-ca", "SRV_CERT_BAD_CA", BAD_CERTIFICATE),
+    ("path-length", "SRV_CERT_PATH_LENGTH", BAD_CERTIFICATE),
+    ("name-constraint", "SRV_CERT_NAME_CONSTRAINT", BAD_CERTIFICATE),
     ("critical-extension", "SRV_CERT_CRITICAL_EXTENSION", UNSUPPORTED_CERTIFICATE),
-    ("bad-signature", "SRV_CERT_BAD_SIGNATURE", DECRYPT_ERROR),
+    ("bad-signature", "SRV_CERT_BAD_SIGNATURE", BAD_CERTIFICATE),
     ("revoked", "SRV_CERT_REVOKED", REVOKED),
 ]
 
@@ -158,10 +160,10 @@ REFUSED = [
     ("not-tls", (), "SRV_NOT_TLS", None, None, 80),
     ("banner", (), "SRV_NOT_TLS", None, None, 80),
     ("garbage", (), "SRV_NOT_TLS", None, None, 80),
-    ("eof-accept", (), "SRV_EOF", None, None, 80),
-    ("eof-hello", (), "SRV_EOF", None, None, 80),
-    ("half-hello", (), "SRV_EOF", None, None, 80),
-    ("cut-eof", (), "SRV_EOF", None, None, 80),
+    ("eof-accept", (), "SRV_EOF", 50, None, 80),
+    ("eof-hello", (), "SRV_EOF", 50, None, 80),
+    ("half-hello", (), "SRV_EOF", 50, None, 80),
+    ("cut-eof", (), "SRV_EOF", 50, None, 80),
 ]
 
 
@@ -330,6 +332,11 @@ def test_pinning(sluice, curl):
         sluice.dirty = True
         sluice.call("ImportCertificate", certificate=encoded, hosts=[SERVERS[server].host], name="pin")
         sluice.call("Commit", comment="pin")
+        assert curl.server(server).ok == (works and server != "expired"), server
+        # Dates are excused only by a pin that has an end of its own.
+        config = json_format.MessageToDict(sluice.call("GetConfig", source="CONFIG_CANDIDATE").config, preserving_proto_field_name=True)
+        config["trusted_certificates"][0]["expires_ns"] = str(time.time_ns() + 3600 * 10 ** 9)
+        sluice.commit(config)
         assert curl.server(server).ok == works, server
     # The pin was for another host.
     assert not curl.get(f"https://{SERVERS['self-signed'].ipv4}/").ok

@@ -174,9 +174,11 @@ def client_hello(name, **limits):
 def test_loop(lab, sluice, address):
     """A connection to the transparent listener itself."""
     before = sluice.newest_event()
-    with lab.client.connect(address, LISTEN_PORT) as sock:
-        _, how = read_all(sock)
-    assert how in ("reset", "eof")
+    try:
+        with lab.client.connect(address, LISTEN_PORT) as sock:
+            assert read_all(sock) in ((b"", "reset"), (b"", "eof"))
+    except ConnectionResetError:
+        pass  # that quick
     assert enum_name(sluice.wait_event(before), "cause") == "LOOP_DETECTED"
 
 
@@ -215,7 +217,7 @@ def test_no_name(lab, sluice):
     sock = lab.client.connect(SERVERS["good"].ipv4, 443)
     with pytest.raises(OSError):
         context.wrap_socket(sock)
-    assert enum_name(sluice.wait_event(before), "cause") in ("SRV_CERT_IP_MISMATCH", "SRV_CERT_HOST_MISMATCH")
+    assert enum_name(sluice.wait_event(before, server=SERVERS["good"].ipv4), "cause") in ("SRV_CERT_IP_MISMATCH", "SRV_CERT_HOST_MISMATCH")
 
 
 # ---- lives of connections
@@ -223,43 +225,55 @@ def test_no_name(lab, sluice):
 @pytest.mark.parametrize("server", ["echo", "echo12"])
 def test_half_close(lab, sluice, server):
     """close_notify in one direction; the other goes on to its own end."""
-    with tls_connect(lab, server, sluice.ca_file()) as tls:
-        payload = os.urandom(300_000)
-        received = bytearray()
+    payload = os.urandom(200_000)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = tls_context(sluice.ca_file()).wrap_bio(incoming, outgoing, server_hostname=SERVERS[server].host)
+    with lab.client.connect(SERVERS[server].ipv4, 443, timeout=15) as sock:
 
-        def read():
-            while len(received) < len(payload) + 3:
-                chunk = tls.recv(65536)
-                if not chunk:
-                    return
-                received.extend(chunk)
+        def drive(operation):
+            """Does it, with as much reading and writing as it takes."""
+            while True:
+                try:
+                    return operation()
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    chunk = sock.recv(65536)
+                    incoming.write(chunk) if chunk else incoming.write_eof()  # pylint: disable=expression-not-assigned
 
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        tls.sendall(payload)
-        reader.join(1)
-        threading.Thread(target=shutdown_write, args=(tls,), daemon=True).start()
-        reader.join(10)
-        assert bytes(received) == payload + b"bye"
+        drive(tls.do_handshake)
+        threading.Thread(target=write_and_close, args=(tls, payload, sock, outgoing), daemon=True).start()
+        received = b""
+        while not received.endswith(b"bye") or len(received) < len(payload) + 3:
+            try:
+                received += tls.read(65536)
+            except ssl.SSLWantReadError:
+                chunk = sock.recv(65536)
+                assert chunk, f"{len(received)} bytes came back"
+                incoming.write(chunk)
+    assert received == payload + b"bye"
 
 
-def shutdown_write(tls):
+def write_and_close(tls, payload, sock, outgoing):
+    """In small pieces, so that the echo does not fill the way; then close_notify, whose answer comes much later."""
+    for at in range(0, len(payload), 8192):
+        tls.write(payload[at:at + 8192])
+        sock.sendall(outgoing.read())
+        time.sleep(0.005)
+    time.sleep(0.3)
     try:
         tls.unwrap()
-    except (OSError, ValueError):
-        pass
+    except ssl.SSLError:
+        pass  # SSLWantReadError: the peer's close_notify is to come
+    sock.sendall(outgoing.read())
 
 
-@pytest.mark.parametrize("plan", ["NON_TLS", "BYPASS"])
-def test_half_close_of_bytes(lab, sluice, plan):
+def test_half_close_of_bytes(lab, sluice):
     """FIN in one direction; what still comes in the other arrives whole."""
-    first = b"hello, this is not TLS\n"
     with lab.client.connect(SERVERS["plain-echo"].ipv4, 443) as sock:
-        payload = first + os.urandom(500_000)
+        payload = b"hello, this is not TLS\n" + os.urandom(500_000)
         threading.Thread(target=lambda: (sock.sendall(payload), sock.shutdown(socket.SHUT_WR)), daemon=True).start()
         data, how = read_all(sock)
     assert data == payload and how == "eof"
-    assert plan
 
 
 @pytest.mark.parametrize("server, command", [("tls13", "K"), ("tls13", "k"), ("aes128-13", "K"), ("chacha13", "K")])
@@ -279,7 +293,7 @@ def test_key_update(lab, sluice, server, command):
             time.sleep(0.15)
         process.stdin.write(request.replace("\n\n", "\nConnection: close\n\n"))
         process.stdin.flush()
-        out, error = process.communicate(timeout=20)
+        out, error = process.stdout.read(), process.stderr.read()  # it ends when the server closes
     assert out.count("HTTP/1.1 200 OK") == 4, out[-1500:] + error
 
 
@@ -292,9 +306,9 @@ def test_renegotiation_ends_the_connection(lab, sluice):
         time.sleep(0.4)
         process.stdin.write("R\n")
         process.stdin.flush()
-        out, _ = process.communicate(timeout=20)
-    assert "RENEGOTIATING" in out
-    assert enum_name(sluice.wait_event(before), "cause") == "REC_PROTOCOL"
+        process.stdout.read()
+        assert "RENEGOTIATING" in process.stderr.read()
+    assert enum_name(sluice.wait_event(before, server=SERVERS["tls12"].ipv4), "cause") == "REC_PROTOCOL"
 
 
 def test_keep_alive(lab, sluice):
@@ -325,7 +339,7 @@ def test_content_is_whole(lab, sluice, curl, server, tmp_path):
 
 
 def test_big_file(lab, sluice, curl):
-    """Seven seconds of full speed; memory stays where it is."""
+    """A quarter of a GiB at full speed; memory stays where it is."""
     size = 256 << 20
     wanted = lab.big_file(size)
     before = sluice.memory()
@@ -378,7 +392,7 @@ def test_grpc(lab, sluice):
         assert list(stream(iter(messages), timeout=30)) == messages
         channel.close()
         event = sluice.wait_event(before)
-        assert event.tls.decrypted and list(event.tls.client_selected.alpn) == ["h2"]
+        assert event.tls.decrypted and event.tls.client_selected.alpn[0] in ("h2", "grpc-exp")
         server.stop(0)
         listener.close()
         front.close()
