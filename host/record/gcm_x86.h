@@ -321,12 +321,12 @@ INLINE void counters_start(const struct x86_key *k, struct counters *c, __m128i 
     b##i = V_XOR(V_SHUFFLE(count, swap), key);                                                                                     \
     count = V_ADD(count, step);
 #define ROUND_ONE(i)  b##i = V_AES(b##i, key);
-#define FINISH_ONE(i) b##i = V_AES_LAST(b##i, V_XOR(key, V_LOAD(in + (i)*VECTOR)));
+#define FINISH_ONE(i) b##i = V_AES_LAST(b##i, V_XOR(key, V_LOAD(again + (i)*VECTOR)));
 #define STORE_ONE(i)  V_STORE(out + (i)*VECTOR, b##i);
 
 /* A round of AES for the batch, with its share of the multiplications: AES-128 has 9 rounds for them, AES-256 13. */
 #define HASH_SHARE(n)                                                                                                              \
-    if (hashed != NULL && (n) < HASH_STEPS)                                                                                        \
+    if (hashing && (n) < HASH_STEPS)                                                                                               \
     hash_step(k, &h, hashed, (n))
 #if LANES == 4
 #define ROUND(n)                                                                                                                   \
@@ -344,14 +344,17 @@ INLINE void counters_start(const struct x86_key *k, struct counters *c, __m128i 
     } while (0)
 #endif
 
-/* Encrypts or decrypts BATCH blocks from in to out and hashes the BATCH blocks at hashed (NULL: none), step 5. */
-INLINE void crypt_batch(const struct x86_key *k, int rounds, bool aligned, struct counters *c, __m128i *hash, const uint8_t *in,
-                        uint8_t *out, const uint8_t *hashed)
+/* Encrypts or decrypts BATCH blocks from in to out and, if hashing, hashes the BATCH blocks at hashed, step 5. The flags are
+ * constants. */
+INLINE void crypt_batch(const struct x86_key *k, int rounds, bool aligned, bool hashing, struct counters *c, __m128i *hash,
+                        const uint8_t *in, uint8_t *out, const uint8_t *hashed)
 {
     const vec swap = V_SPREAD(reversed_mask());
     const vec step = V_SPREAD(block_number(LANES)), batch = V_SPREAD(block_number(BATCH));
     struct hash_batch h;
     EACH(DECLARE)
+    const uint8_t *again = in;
+    __asm__("" : "+r"(again)); /* to be loaded again from the cache, not kept in registers and spilled */
     hash_start(&h, *hash);
     if (aligned) {
         const vec high = V_SHUFFLE(c->high, swap), high_wrapped = V_SHUFFLE(c->high_wrapped, swap);
@@ -372,7 +375,7 @@ INLINE void crypt_batch(const struct x86_key *k, int rounds, bool aligned, struc
     ROUND(6);
     ROUND(7);
     ROUND(8);
-    if (hashed != NULL)
+    if (hashing)
         *hash = hash_end(&h);
     ROUND(9);
     if (rounds == 14) {
@@ -382,7 +385,7 @@ INLINE void crypt_batch(const struct x86_key *k, int rounds, bool aligned, struc
         ROUND(13);
     }
     {
-        vec key = round_key(k, rounds);
+        const vec key = round_key(k, rounds);
         EACH(FINISH_ONE)
     }
     EACH(STORE_ONE)
@@ -404,11 +407,11 @@ INLINE size_t crypt_batches(const struct x86_key *k, int rounds, bool aligned, _
     else
         c.next = *counter;
     if (encrypt) {
-        crypt_batch(k, rounds, aligned, &c, hash, in, out, NULL);
+        crypt_batch(k, rounds, aligned, false, &c, hash, in, out, NULL);
         at = BATCH_BYTES;
     }
     for (; len - at >= BATCH_BYTES; at += BATCH_BYTES)
-        crypt_batch(k, rounds, aligned, &c, hash, in + at, out + at, encrypt ? out + at - BATCH_BYTES : in + at);
+        crypt_batch(k, rounds, aligned, true, &c, hash, in + at, out + at, encrypt ? out + at - BATCH_BYTES : in + at);
     *counter = c.next;
     return at;
 }
