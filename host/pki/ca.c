@@ -8,65 +8,33 @@
 #include <string.h>
 
 #include "pki/ca_impl.h"
-#include "pki/der.h"
 
 enum { DAYS_DEFAULT = 3650, DAYS_MAX = 7300, DAY_S = 86400, NAME_CHARS_MAX = 64, UNTRUSTED_DAYS = 365, SERIAL_LEN = 16 };
 
-static sl_err prepare_algorithm(struct sl_ca *ca)
+static sl_err prepare_signing(struct sl_ca *ca)
 {
-    static const uint8_t ecdsa_sha256[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
-    static const uint8_t rsa_sha256[] = {0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00};
-    bool rsa = EVP_PKEY_get_base_id(ca->key) == EVP_PKEY_RSA;
+    X509V3_CTX ctx;
 
-    if (!rsa && EVP_PKEY_get_base_id(ca->key) != EVP_PKEY_EC)
+    if (EVP_PKEY_get_base_id(ca->key) != EVP_PKEY_RSA && EVP_PKEY_get_base_id(ca->key) != EVP_PKEY_EC)
         return SL_ERR_UNSUPPORTED;
-    ca->algorithm_len = rsa ? sizeof(rsa_sha256) : sizeof(ecdsa_sha256);
-    memcpy(ca->algorithm, rsa ? rsa_sha256 : ecdsa_sha256, ca->algorithm_len);
     if (!(ca->signer = EVP_MD_CTX_new()) || EVP_DigestSignInit(ca->signer, NULL, EVP_sha256(), NULL, ca->key) != 1)
         return SL_ERR_CRYPTO;
-    return SL_OK;
-}
-
-static sl_err prepare_aki(struct sl_ca *ca)
-{
-    static const uint8_t oid[] = {0x06, 0x03, 0x55, 0x1d, 0x23};
-    const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(ca->cert);
-    uint8_t bytes[SL_CA_AKI_MAX];
-    struct sl_der_writer w;
-
-    if (!id)
-        return SL_ERR_CORRUPT;
-    sl_der_writer_init(&w, bytes, sizeof(bytes));
-    sl_der_put(&w, ASN1_STRING_get0_data(id), (size_t)ASN1_STRING_length(id));
-    sl_der_wrap(&w, 0x80, 0); /* keyIdentifier [0] */
-    sl_der_wrap(&w, SL_DER_SEQUENCE, 0);
-    sl_der_wrap(&w, SL_DER_OCTET_STRING, 0);
-    sl_der_put(&w, oid, sizeof(oid));
-    sl_der_wrap(&w, SL_DER_SEQUENCE, 0);
-    if (w.failed)
-        return SL_ERR_CORRUPT;
-    ca->aki_len = sl_der_len(&w);
-    memcpy(ca->aki, sl_der_data(&w), ca->aki_len);
-    return SL_OK;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, ca->cert, NULL, NULL, NULL, 0);
+    ca->aki = X509V3_EXT_conf_nid(NULL, &ctx, NID_authority_key_identifier, "keyid:always");
+    return ca->aki ? SL_OK : SL_ERR_CORRUPT;
 }
 
 static sl_err prepare_bytes(struct sl_ca *ca)
 {
-    unsigned char *der = NULL, *name = NULL;
-    int der_len = i2d_X509(ca->cert, &der), name_len = i2d_X509_NAME(X509_get_subject_name(ca->cert), &name);
-    sl_err err = SL_OK;
+    unsigned char *der = NULL;
+    int len = i2d_X509(ca->cert, &der);
 
-    if (der_len <= 0 || name_len <= 0 || !(ca->der = malloc((size_t)der_len)) || !(ca->name = malloc((size_t)name_len)))
-        err = SL_ERR_NOMEM;
-    else {
-        memcpy(ca->der, der, (size_t)der_len);
-        memcpy(ca->name, name, (size_t)name_len);
-        ca->der_len = (size_t)der_len;
-        ca->name_len = (size_t)name_len;
-    }
-    OPENSSL_free(der);
-    OPENSSL_free(name);
-    return err;
+    if (len <= 0)
+        return SL_ERR_NOMEM;
+    ca->der = der;
+    ca->der_len = (size_t)len;
+    return SL_OK;
 }
 
 static sl_err prepare_text(struct sl_ca *ca)
@@ -77,8 +45,11 @@ static sl_err prepare_text(struct sl_ca *ca)
 
     if (bio && PEM_write_bio_X509(bio, ca->cert) == 1) {
         long len = BIO_get_mem_data(bio, &pem);
-        if (len > 0 && (ca->pem = strndup(pem, (size_t)len)) != NULL)
+        if (len > 0 && (ca->pem = malloc((size_t)len + 1)) != NULL) {
+            memcpy(ca->pem, pem, (size_t)len); /* no final NUL in the BIO */
+            ca->pem[len] = '\0';
             err = sl_cert_name_text(X509_get_subject_name(ca->cert), &ca->subject);
+        }
     }
     BIO_free(bio);
     char text[31];
@@ -109,7 +80,7 @@ sl_err sl_ca_make(X509 *cert, EVP_PKEY *key, bool untrusted, struct sl_ca **out)
         ;
     else if (ca->not_after_s < 0 || (uint64_t)ca->not_after_s > UINT64_MAX / SL_NS_PER_S)
         err = SL_ERR_CORRUPT;
-    else if ((err = prepare_algorithm(ca)) || (err = prepare_aki(ca)) || (err = prepare_bytes(ca)) || (err = prepare_text(ca)))
+    else if ((err = prepare_signing(ca)) || (err = prepare_bytes(ca)) || (err = prepare_text(ca)))
         ;
     else
         err = sl_cert_sha256(cert, ca->sha256);
@@ -136,8 +107,8 @@ void sl_ca_unref(struct sl_ca *ca)
     EVP_MD_CTX_free(ca->signer);
     EVP_PKEY_free(ca->key);
     X509_free(ca->cert);
-    free(ca->der);
-    free(ca->name);
+    X509_EXTENSION_free(ca->aki);
+    OPENSSL_free(ca->der);
     free(ca->subject);
     free(ca->pem);
     free(ca);

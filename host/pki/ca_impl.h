@@ -7,20 +7,15 @@
 
 #include "pki/ca.h"
 
-enum { SL_CA_ALGORITHM_MAX = 32, SL_CA_AKI_MAX = 64 };
-
 struct sl_ca {
     atomic_uint references;
     bool untrusted;
     X509 *cert;
     EVP_PKEY *key;
     EVP_MD_CTX *signer;  /* set up with key and SHA-256, to be copied for each signature */
-    uint8_t *der, *name; /* the certificate; its subject as DER */
-    size_t der_len, name_len;
-    uint8_t algorithm[SL_CA_ALGORITHM_MAX]; /* AlgorithmIdentifier of what it signs */
-    size_t algorithm_len;
-    uint8_t aki[SL_CA_AKI_MAX]; /* the whole authority key identifier extension of its leaves */
-    size_t aki_len;
+    X509_EXTENSION *aki; /* authority key identifier of its leaves */
+    uint8_t *der;
+    size_t der_len;
     int64_t not_before_s, not_after_s;
     uint8_t sha256[SL_SHA256_LEN];
     char sha256_hex[SL_SHA256_HEX];

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pki/der.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 sl_err sl_der_read(struct sl_cursor *c, uint8_t *tag, struct sl_cursor *content)
 {
@@ -74,21 +72,4 @@ void sl_der_wrap(struct sl_der_writer *w, uint8_t tag, size_t len_before)
         sl_der_put_u8(w, (uint8_t)(0x80 | bytes));
     }
     sl_der_put_u8(w, tag);
-}
-
-void sl_der_put_time(struct sl_der_writer *w, int64_t seconds)
-{
-    time_t at = (time_t)seconds;
-    struct tm tm;
-    char text[32];
-    size_t before = sl_der_len(w);
-
-    if (!gmtime_r(&at, &tm) || tm.tm_year < 50 || tm.tm_year > 8099) {
-        w->failed = true;
-        return;
-    }
-    bool utc = tm.tm_year < 150;
-    strftime(text, sizeof(text), utc ? "%y%m%d%H%M%SZ" : "%Y%m%d%H%M%SZ", &tm);
-    sl_der_put(w, text, strlen(text));
-    sl_der_wrap(w, utc ? SL_DER_UTC_TIME : SL_DER_GENERALIZED_TIME, before);
 }

@@ -13,15 +13,7 @@
 #include "base/err.h"
 
 enum {
-    SL_DER_BOOLEAN = 0x01,
-    SL_DER_INTEGER = 0x02,
-    SL_DER_BIT_STRING = 0x03,
-    SL_DER_OCTET_STRING = 0x04,
-    SL_DER_UTF8_STRING = 0x0c,
-    SL_DER_UTC_TIME = 0x17,
-    SL_DER_GENERALIZED_TIME = 0x18,
     SL_DER_SEQUENCE = 0x30,
-    SL_DER_SET = 0x31,
     SL_DER_SAN_DNS = 0x82, /* [2] IA5String */
     SL_DER_SAN_IP = 0x87   /* [7] OCTET STRING */
 };
@@ -45,5 +37,3 @@ void sl_der_put(struct sl_der_writer *w, const void *bytes, size_t len);
 void sl_der_put_u8(struct sl_der_writer *w, uint8_t byte);
 /* Puts the header of an element whose content was written since sl_der_len was len_before. */
 void sl_der_wrap(struct sl_der_writer *w, uint8_t tag, size_t len_before);
-/* A Time (RFC 5280 section 4.1.2.5): UTCTime to 2049, GeneralizedTime after. Fails for years beyond 9999 or before 1950. */
-void sl_der_put_time(struct sl_der_writer *w, int64_t seconds);

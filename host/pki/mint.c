@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A leaf is written from its end to its start, in the order of RFC 5280 section 4.1 read backwards:
+ * How a leaf is made: what is the same for all leaves of a key (extensions) and of a CA (issuer, authority key identifier, a
+ * signature context) is prepared; serial, dates, subject and names are new; one signature; one encoding.
  *
- *   Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signature }
- *   tbsCertificate: [0] version, serial, signature algorithm, issuer, validity, subject, subjectPublicKeyInfo, [3] extensions
- *
- * Issuer, algorithm and authority key identifier are prepared with the CA; public key, subject key identifier and the extensions
- * that are always the same with the leaf key. Serial, validity, subject and names are new.
+ * Why the certificate is put together and not parsed from DER: the library's parser hands every public key to its decoders, which
+ * takes ten times as long as the signature. For the same reason the leaf keys are of the library's older kind (leaf_key.c): such a
+ * key goes into a certificate as it is.
  */
 #include "pki/mint.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pki/ca_impl.h"
-#include "pki/der.h"
+#include "pki/leaf_key.h"
 #include "pki/mint_impl.h"
 
 enum {
@@ -28,20 +28,7 @@ enum {
     DAYS_MAX = 197, /* with a margin below the 200 at which clients refuse (C3) */
     BACKDATE_S = DAY_S,
     PIN_EXCUSED_S = DAY_S, /* life of a leaf for a pinned certificate that is out of its dates */
-    SERIAL_LEN = 16,
-    FIXED_MAX = 512,     /* everything of a TBSCertificate but names, issuer and key */
-    SIGNATURE_MAX = 512, /* RSA to 4,096 bits */
-    KEY_KINDS = 2
-};
-
-/* A leaf key with its parts of a certificate. */
-struct leaf_key {
-    atomic_uint references;
-    EVP_PKEY *key;
-    uint8_t *spki;
-    size_t spki_len;
-    uint8_t extensions[160]; /* basic constraints, key usage, extended key usage, subject key identifier */
-    size_t extensions_len;
+    SERIAL_LEN = 16
 };
 
 struct sl_minter {
@@ -49,14 +36,13 @@ struct sl_minter {
     uint32_t max_days;
     struct sl_sensitive_list sensitive;
     pthread_mutex_t lock; /* guards keys */
-    struct leaf_key *keys[KEY_KINDS];
+    struct sl_leaf_key *keys[SL_LEAF_KEY_KINDS];
 };
 
 /* What sl_leaf promises, and what it needs to keep that. */
 struct leaf_box {
     struct sl_leaf leaf; /* first, so that a leaf is its box */
     atomic_uint references;
-    uint8_t der[];
 };
 
 struct sl_leaf *sl_leaf_ref(struct sl_leaf *leaf)
@@ -75,103 +61,29 @@ void sl_leaf_unref(struct sl_leaf *leaf)
     X509_free(leaf->cert);
     X509_free(leaf->issuer);
     EVP_PKEY_free(leaf->key);
+    OPENSSL_free((void *)leaf->der);
     free(box);
 }
 
-/* --- leaf keys --- */
+/* --- the minter --- */
 
-static void leaf_key_unref(struct leaf_key *k)
-{
-    if (!k || atomic_fetch_sub_explicit(&k->references, 1, memory_order_acq_rel) != 1)
-        return;
-    EVP_PKEY_free(k->key);
-    free(k->spki);
-    free(k);
-}
-
-/* RFC 7093 method 1: the leftmost 160 bits of the SHA-256 of the public key info's bit string; the whole info does as well, as the
- * only demand is that it differs between keys. */
-static sl_err prepare_extensions(struct leaf_key *k, enum sl_leaf_key_type type)
-{
-    enum { KEY_ID_LEN = 20 };
-    static const uint8_t constraints[] = {0x30, 0x0c, 0x06, 0x03, 0x55, 0x1d, 0x13, 0x01, 0x01, 0xff, 0x04, 0x02, 0x30, 0x00};
-    static const uint8_t usage_ec[] = {0x30, 0x0e, 0x06, 0x03, 0x55, 0x1d, 0x0f, 0x01,
-                                       0x01, 0xff, 0x04, 0x04, 0x03, 0x02, 0x07, 0x80};
-    /* keyEncipherment, too: a client of the compatible profile may know no other key exchange. */
-    static const uint8_t usage_rsa[] = {0x30, 0x0e, 0x06, 0x03, 0x55, 0x1d, 0x0f, 0x01,
-                                        0x01, 0xff, 0x04, 0x04, 0x03, 0x02, 0x05, 0xa0};
-    static const uint8_t purpose[] = {0x30, 0x13, 0x06, 0x03, 0x55, 0x1d, 0x25, 0x04, 0x0c, 0x30, 0x0a,
-                                      0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
-    static const uint8_t key_id_oid[] = {0x06, 0x03, 0x55, 0x1d, 0x0e};
-    uint8_t id[SL_SHA256_LEN];
-    struct sl_der_writer w;
-
-    if (EVP_Digest(k->spki, k->spki_len, id, NULL, EVP_sha256(), NULL) != 1)
-        return SL_ERR_CRYPTO;
-    sl_der_writer_init(&w, k->extensions, sizeof(k->extensions));
-    sl_der_put(&w, id, KEY_ID_LEN);
-    sl_der_wrap(&w, SL_DER_OCTET_STRING, 0);
-    sl_der_wrap(&w, SL_DER_OCTET_STRING, 0);
-    sl_der_put(&w, key_id_oid, sizeof(key_id_oid));
-    sl_der_wrap(&w, SL_DER_SEQUENCE, 0);
-    sl_der_put(&w, purpose, sizeof(purpose));
-    if (type == SL_LEAF_RSA2048)
-        sl_der_put(&w, usage_rsa, sizeof(usage_rsa));
-    else
-        sl_der_put(&w, usage_ec, sizeof(usage_ec));
-    sl_der_put(&w, constraints, sizeof(constraints));
-    if (w.failed)
-        return SL_ERR_SHORT;
-    k->extensions_len = sl_der_len(&w);
-    memmove(k->extensions, sl_der_data(&w), k->extensions_len);
-    return SL_OK;
-}
-
-static sl_err leaf_key_new(enum sl_leaf_key_type type, struct leaf_key **out)
-{
-    enum { RSA_BITS = 2048 };
-    struct leaf_key *k = calloc(1, sizeof(*k));
-    unsigned char *spki = NULL;
-    int len = -1;
-    sl_err err = SL_ERR_CRYPTO;
-
-    if (!k)
-        return SL_ERR_NOMEM;
-    atomic_init(&k->references, 1);
-    k->key = type == SL_LEAF_RSA2048 ? EVP_RSA_gen(RSA_BITS) : EVP_EC_gen("P-256");
-    if (k->key)
-        len = i2d_PUBKEY(k->key, &spki);
-    if (len > 0 && (k->spki = malloc((size_t)len)) != NULL) {
-        memcpy(k->spki, spki, (size_t)len);
-        k->spki_len = (size_t)len;
-        err = prepare_extensions(k, type);
-    }
-    OPENSSL_free(spki);
-    ERR_clear_error();
-    if (err)
-        leaf_key_unref(k);
-    else
-        *out = k;
-    return err;
-}
-
-static struct leaf_key *current_key(struct sl_minter *m, enum sl_leaf_key_type type)
+static struct sl_leaf_key *current_key(struct sl_minter *m, enum sl_leaf_key_type type)
 {
     pthread_mutex_lock(&m->lock);
-    struct leaf_key *k = m->keys[type];
-    atomic_fetch_add_explicit(&k->references, 1, memory_order_relaxed);
+    struct sl_leaf_key *k = m->keys[type];
+    sl_leaf_key_ref(k);
     pthread_mutex_unlock(&m->lock);
     return k;
 }
 
 sl_err sl_minter_rotate(struct sl_minter *minter)
 {
-    struct leaf_key *fresh[KEY_KINDS] = {NULL}, *old;
+    struct sl_leaf_key *fresh[SL_LEAF_KEY_KINDS] = {NULL}, *old;
     sl_err err = SL_OK;
 
-    for (int i = 0; i < KEY_KINDS && !err; i++)
-        err = leaf_key_new((enum sl_leaf_key_type)i, &fresh[i]);
-    for (int i = 0; i < KEY_KINDS; i++) {
+    for (int i = 0; i < SL_LEAF_KEY_KINDS && !err; i++)
+        err = sl_leaf_key_new((enum sl_leaf_key_type)i, &fresh[i]);
+    for (int i = 0; i < SL_LEAF_KEY_KINDS; i++) {
         old = fresh[i];
         if (!err) {
             pthread_mutex_lock(&minter->lock);
@@ -179,7 +91,7 @@ sl_err sl_minter_rotate(struct sl_minter *minter)
             minter->keys[i] = fresh[i];
             pthread_mutex_unlock(&minter->lock);
         }
-        leaf_key_unref(old);
+        sl_leaf_key_unref(old);
     }
     return err;
 }
@@ -211,8 +123,8 @@ void sl_minter_free(struct sl_minter *minter)
 {
     if (!minter)
         return;
-    for (int i = 0; i < KEY_KINDS; i++)
-        leaf_key_unref(minter->keys[i]);
+    for (int i = 0; i < SL_LEAF_KEY_KINDS; i++)
+        sl_leaf_key_unref(minter->keys[i]);
     sl_sensitive_free(&minter->sensitive);
     pthread_mutex_destroy(&minter->lock);
     free(minter);
@@ -265,179 +177,110 @@ static sl_err choose_dates(const struct sl_minter *m, const struct sl_mint_reque
     return out->from <= out->until ? SL_OK : SL_ERR_INVALID;
 }
 
-/* --- writing --- */
+/* --- the certificate --- */
 
-static void put_subject(struct sl_der_writer *w, const char *common_name)
+static bool set_serial(X509 *cert)
 {
-    static const uint8_t oid[] = {0x06, 0x03, 0x55, 0x04, 0x03};
-    size_t before = sl_der_len(w);
+    uint8_t serial[SERIAL_LEN];
 
-    if (common_name[0]) {
-        sl_der_put(w, common_name, strlen(common_name));
-        sl_der_wrap(w, SL_DER_UTF8_STRING, before);
-        sl_der_put(w, oid, sizeof(oid));
-        sl_der_wrap(w, SL_DER_SEQUENCE, before);
-        sl_der_wrap(w, SL_DER_SET, before);
-    }
-    sl_der_wrap(w, SL_DER_SEQUENCE, before);
+    if (RAND_bytes(serial, sizeof(serial)) != 1)
+        return false;
+    serial[0] = (uint8_t)((serial[0] & 0x3f) | 0x40); /* positive, and of the same length every time; 126 bits are random (C4) */
+    return ASN1_STRING_set(X509_get_serialNumber(cert), serial, sizeof(serial)) == 1;
+}
+
+static bool set_subject(X509 *cert, const char *common_name)
+{
+    X509_NAME *name = X509_NAME_new();
+    bool done = name &&
+                (!common_name[0] || X509_NAME_add_entry_by_NID(name, NID_commonName, V_ASN1_UTF8STRING,
+                                                               (const unsigned char *)common_name, -1, -1, 0) == 1) &&
+                X509_set_subject_name(cert, name) == 1;
+    X509_NAME_free(name);
+    return done;
 }
 
 /* Critical if the subject is empty (RFC 5280 section 4.2.1.6). */
-static void put_sans(struct sl_der_writer *w, const struct sl_leaf_names *names)
+static bool add_names(X509 *cert, const struct sl_leaf_names *names)
 {
-    static const uint8_t oid[] = {0x06, 0x03, 0x55, 0x1d, 0x11}, critical[] = {0x01, 0x01, 0xff};
-    size_t before = sl_der_len(w);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    X509_EXTENSION *extension = NULL;
 
-    if (names->sans_len == 0)
-        return;
-    sl_der_put(w, names->sans, names->sans_len);
-    sl_der_wrap(w, SL_DER_SEQUENCE, before);
-    sl_der_wrap(w, SL_DER_OCTET_STRING, before);
-    if (!names->common_name[0])
-        sl_der_put(w, critical, sizeof(critical));
-    sl_der_put(w, oid, sizeof(oid));
-    sl_der_wrap(w, SL_DER_SEQUENCE, before);
+    if (value && ASN1_OCTET_STRING_set(value, names->sans, (int)names->sans_len) == 1)
+        extension = X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, names->common_name[0] ? 0 : 1, value);
+    bool done = extension && X509_add_ext(cert, extension, -1) == 1;
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(value);
+    return done;
 }
 
-static void put_extensions(struct sl_der_writer *w, const struct sl_ca *ca, const struct leaf_key *key,
-                           const struct sl_leaf_names *names)
+static bool add_extensions(X509 *cert, const struct sl_ca *ca, const struct sl_leaf_key *key, const struct sl_leaf_names *names)
 {
-    size_t before = sl_der_len(w);
-    put_sans(w, names);
-    sl_der_put(w, ca->aki, ca->aki_len);
-    sl_der_put(w, key->extensions, key->extensions_len);
-    sl_der_wrap(w, SL_DER_SEQUENCE, before);
-    sl_der_wrap(w, 0xa3, before);
+    for (size_t i = 0; i < SL_LEAF_EXTENSIONS; i++) {
+        if (X509_add_ext(cert, key->extensions[i], -1) != 1)
+            return false;
+    }
+    return X509_add_ext(cert, ca->aki, -1) == 1 && (names->sans_len == 0 || add_names(cert, names));
 }
 
-static void put_validity(struct sl_der_writer *w, const struct dates *dates)
-{
-    size_t before = sl_der_len(w);
-    sl_der_put_time(w, dates->until);
-    sl_der_put_time(w, dates->from);
-    sl_der_wrap(w, SL_DER_SEQUENCE, before);
-}
-
-static sl_err put_serial_and_version(struct sl_der_writer *w)
-{
-    static const uint8_t version[] = {0xa0, 0x03, 0x02, 0x01, 0x02};
-    uint8_t serial[SERIAL_LEN];
-    size_t before = sl_der_len(w);
-
-    if (RAND_bytes(serial, sizeof(serial)) != 1)
-        return SL_ERR_CRYPTO;
-    serial[0] = (uint8_t)((serial[0] & 0x3f) | 0x40); /* positive, and of the same length every time; 126 bits are random */
-    sl_der_put(w, serial, sizeof(serial));
-    sl_der_wrap(w, SL_DER_INTEGER, before);
-    sl_der_put(w, version, sizeof(version));
-    return SL_OK;
-}
-
-static sl_err put_tbs(struct sl_der_writer *w, const struct sl_ca *ca, const struct leaf_key *key,
-                      const struct sl_leaf_names *names, const struct dates *dates)
-{
-    sl_err err;
-
-    put_extensions(w, ca, key, names);
-    sl_der_put(w, key->spki, key->spki_len);
-    put_subject(w, names->common_name);
-    put_validity(w, dates);
-    sl_der_put(w, ca->name, ca->name_len);
-    sl_der_put(w, ca->algorithm, ca->algorithm_len);
-    if ((err = put_serial_and_version(w)))
-        return err;
-    sl_der_wrap(w, SL_DER_SEQUENCE, 0);
-    return w->failed ? SL_ERR_SHORT : SL_OK;
-}
-
-static sl_err sign(const struct sl_ca *ca, const struct sl_der_writer *tbs, uint8_t *signature, size_t *len)
+static bool sign(X509 *cert, const struct sl_ca *ca)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool done = ctx && EVP_MD_CTX_copy_ex(ctx, ca->signer) == 1 &&
-                EVP_DigestSign(ctx, signature, len, sl_der_data(tbs), sl_der_len(tbs)) == 1;
+    bool done = ctx && EVP_MD_CTX_copy_ex(ctx, ca->signer) == 1 && X509_sign_ctx(cert, ctx) > 0;
     EVP_MD_CTX_free(ctx);
-    return done ? SL_OK : SL_ERR_CRYPTO;
+    return done;
 }
 
-/* Certificate = SEQUENCE { TBS, algorithm, BIT STRING }: in a buffer of its own, with the signature behind. */
-static sl_err finish(const struct sl_ca *ca, const struct sl_der_writer *tbs, struct leaf_box **out)
+static X509 *make(const struct sl_ca *ca, const struct sl_leaf_key *key, const struct sl_leaf_names *names,
+                  const struct dates *dates)
 {
-    uint8_t signature[SIGNATURE_MAX];
-    size_t signature_len = sizeof(signature), cap, before;
-    struct sl_der_writer w;
-    struct leaf_box *box;
-    sl_err err = sign(ca, tbs, signature, &signature_len);
+    X509 *cert = X509_new();
 
-    if (err)
-        return err;
-    cap = sl_der_len(tbs) + signature_len + ca->algorithm_len + 32;
-    if (!(box = calloc(1, sizeof(*box) + cap)))
-        return SL_ERR_NOMEM;
-    sl_der_writer_init(&w, box->der, cap);
-    before = sl_der_len(&w);
-    sl_der_put(&w, signature, signature_len);
-    sl_der_put_u8(&w, 0); /* no unused bits */
-    sl_der_wrap(&w, SL_DER_BIT_STRING, before);
-    sl_der_put(&w, ca->algorithm, ca->algorithm_len);
-    sl_der_put(&w, sl_der_data(tbs), sl_der_len(tbs));
-    sl_der_wrap(&w, SL_DER_SEQUENCE, 0);
-    if (w.failed) {
-        free(box);
-        return SL_ERR_SHORT;
-    }
-    atomic_init(&box->references, 1);
-    box->leaf.der = sl_der_data(&w);
-    box->leaf.der_len = sl_der_len(&w);
-    *out = box;
-    return SL_OK;
+    if (cert && X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
+        X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) == 1 &&
+        ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)dates->from) &&
+        ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)dates->until) && set_subject(cert, names->common_name) &&
+        X509_set_pubkey(cert, key->key) == 1 && add_extensions(cert, ca, key, names) && sign(cert, ca))
+        return cert;
+    X509_free(cert);
+    return NULL;
 }
 
-static sl_err complete(struct leaf_box *box, const struct sl_mint_request *r, const struct leaf_key *key, const struct dates *dates,
-                       bool host_specific)
-{
-    struct sl_leaf *leaf = &box->leaf;
-    const unsigned char *at = leaf->der;
-
-    leaf->key_type = r->key_type;
-    leaf->untrusted = r->ca->untrusted;
-    leaf->host_specific = host_specific;
-    leaf->not_after_ns = dates->until > 0 ? (uint64_t)dates->until * SL_NS_PER_S : 0;
-    if (EVP_PKEY_up_ref(key->key) != 1)
-        return SL_ERR_CRYPTO;
-    leaf->key = key->key;
-    if (X509_up_ref(r->ca->cert) != 1)
-        return SL_ERR_CRYPTO;
-    leaf->issuer = r->ca->cert;
-    if (!(leaf->cert = d2i_X509(NULL, &at, (long)leaf->der_len)))
-        return SL_ERR_CRYPTO;
-    if (EVP_Digest(leaf->der, leaf->der_len, leaf->sha256, NULL, EVP_sha256(), NULL) != 1)
-        return SL_ERR_CRYPTO;
-    sl_cert_hex(leaf->sha256, leaf->sha256_hex);
-    return SL_OK;
-}
-
-static sl_err mint(struct leaf_key *key, const struct sl_mint_request *r, const struct sl_leaf_names *names,
+static sl_err mint(struct sl_leaf_key *key, const struct sl_mint_request *r, const struct sl_leaf_names *names,
                    const struct dates *dates, struct sl_leaf **out)
 {
-    size_t cap = FIXED_MAX + names->sans_len + r->ca->name_len + key->spki_len;
-    uint8_t *bytes = malloc(cap);
-    struct sl_der_writer tbs;
-    struct leaf_box *box = NULL;
-    sl_err err;
+    struct leaf_box *box = calloc(1, sizeof(*box));
+    unsigned char *der = NULL;
+    int len;
+    sl_err err = SL_ERR_CRYPTO;
 
-    if (!bytes)
+    if (!box)
         return SL_ERR_NOMEM;
-    sl_der_writer_init(&tbs, bytes, cap);
-    if ((err = put_tbs(&tbs, r->ca, key, names, dates)) || (err = finish(r->ca, &tbs, &box)) ||
-        (err = complete(box, r, key, dates, names->host_specific)))
+    struct sl_leaf *leaf = &box->leaf;
+    atomic_init(&box->references, 1);
+    leaf->key_type = r->key_type;
+    leaf->untrusted = r->ca->untrusted;
+    leaf->host_specific = names->host_specific;
+    leaf->not_after_ns = dates->until > 0 ? (uint64_t)dates->until * SL_NS_PER_S : 0;
+    if (EVP_PKEY_up_ref(key->key) == 1)
+        leaf->key = key->key;
+    if (X509_up_ref(r->ca->cert) == 1)
+        leaf->issuer = r->ca->cert;
+    if (!leaf->key || !leaf->issuer || !(leaf->cert = make(r->ca, key, names, dates)))
         goto Exit;
-    *out = &box->leaf;
-    box = NULL;
+    if ((len = i2d_X509(leaf->cert, &der)) <= 0)
+        goto Exit;
+    leaf->der = der;
+    leaf->der_len = (size_t)len;
+    if (EVP_Digest(der, leaf->der_len, leaf->sha256, NULL, EVP_sha256(), NULL) != 1)
+        goto Exit;
+    sl_cert_hex(leaf->sha256, leaf->sha256_hex);
+    *out = leaf;
+    err = SL_OK;
 Exit:
-    free(bytes);
-    if (box)
-        sl_leaf_unref(&box->leaf);
     ERR_clear_error();
+    if (err)
+        sl_leaf_unref(leaf);
     return err;
 }
 
@@ -447,7 +290,7 @@ sl_err sl_mint(struct sl_minter *minter, const struct sl_mint_request *request, 
     struct dates dates;
     sl_err err;
 
-    if (!request->ca || !request->upstream || !request->verdict || (unsigned)request->key_type >= KEY_KINDS)
+    if (!request->ca || !request->upstream || !request->verdict || (unsigned)request->key_type >= SL_LEAF_KEY_KINDS)
         return SL_ERR_INVALID;
     /* V9: what was not accepted never gets a signature that clients trust. */
     if (!request->ca->untrusted && !sl_verdict_good(request->verdict))
@@ -456,9 +299,9 @@ sl_err sl_mint(struct sl_minter *minter, const struct sl_mint_request *request, 
     if ((err = choose_dates(minter, request, &dates)) ||
         (err = sl_leaf_names_choose(&minter->sensitive, request->upstream, request->host, pinned, &names)))
         return err;
-    struct leaf_key *key = current_key(minter, request->key_type);
+    struct sl_leaf_key *key = current_key(minter, request->key_type);
     err = mint(key, request, &names, &dates, out);
-    leaf_key_unref(key);
+    sl_leaf_key_unref(key);
     sl_leaf_names_free(&names);
     return err;
 }

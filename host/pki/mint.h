@@ -4,7 +4,7 @@
  * names and addresses, dates no wider than the original's and under 200 days (C3); one purpose, server authentication; nothing that
  * only the original's CA could state: no EV policies, no SCTs, no must-staple, no AIA (C7).
  *
- * Fast path: the DER is written from parts prepared per CA and key; one signature; one parse for OpenSSL.
+ * Fast path: put together from parts prepared per CA and key; one signature; one encoding; nothing is parsed.
  *
  * Keys: the leaves of a process share one P-256 and one RSA-2048 key, made at start and again when told (daily). That costs no
  * security: all would lie in the same process, next to the CA key that could sign any other.

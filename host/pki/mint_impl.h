@@ -21,7 +21,7 @@ void sl_sensitive_free(struct sl_sensitive_list *list);
 bool sl_sensitive_name(const struct sl_sensitive_list *list, const struct sl_name *name);
 
 struct sl_leaf_names {
-    uint8_t *sans; /* GeneralName elements, one after the other; malloc'ed */
+    uint8_t *sans; /* SEQUENCE OF GeneralName in DER, malloc'ed; empty if there are none */
     size_t sans_len;
     char common_name[SL_LEAF_CN_MAX + 1]; /* "": none */
     bool host_specific;

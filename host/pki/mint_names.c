@@ -154,6 +154,28 @@ static void append_host(const struct sl_name *host, struct sl_leaf_names *out)
     append(out, sl_der_data(&w), sl_der_len(&w));
 }
 
+/* The entries become the value of the extension: a sequence of them. */
+static sl_err wrap(struct sl_leaf_names *names)
+{
+    enum { HEADER_MAX = 5 };
+    size_t cap = names->sans_len + HEADER_MAX;
+    struct sl_der_writer w;
+
+    if (names->sans_len == 0)
+        return SL_OK;
+    uint8_t *bytes = malloc(cap);
+    if (!bytes)
+        return SL_ERR_NOMEM;
+    sl_der_writer_init(&w, bytes, cap);
+    sl_der_put(&w, names->sans, names->sans_len);
+    sl_der_wrap(&w, SL_DER_SEQUENCE, 0);
+    names->sans_len = sl_der_len(&w);
+    memmove(bytes, sl_der_data(&w), names->sans_len);
+    free(names->sans);
+    names->sans = bytes;
+    return w.failed ? SL_ERR_LIMIT : SL_OK;
+}
+
 static sl_err copy_common_name(const struct sl_sensitive_list *sensitive, const X509 *upstream, struct sl_leaf_names *out)
 {
     char *text = NULL;
@@ -185,7 +207,8 @@ sl_err sl_leaf_names_choose(const struct sl_sensitive_list *sensitive, const X50
         append_host(&c.host, &names);
         names.host_specific = true;
     }
-    if ((err = copy_common_name(sensitive, upstream, &names)))
+    err = wrap(&names);
+    if (err || (err = copy_common_name(sensitive, upstream, &names)))
         sl_leaf_names_free(&names);
     else
         *out = names;

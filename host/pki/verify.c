@@ -388,10 +388,22 @@ static bool pin_excuses_all(const struct sl_findings *f, bool own_end)
     return listed == f->causes && f->count < SL_FINDINGS_MAX / 4;
 }
 
+/* What is left to complain about under a pin. */
+static struct sl_findings not_excused(const struct sl_findings *f, bool own_end)
+{
+    struct sl_findings left = {0};
+    for (size_t i = 0; i < f->count; i++) {
+        if (!pin_excuses(&f->at[i], own_end))
+            sl_findings_add(&left, f->at[i].cause, f->at[i].code, f->at[i].depth);
+    }
+    return left.count > 0 ? left : *f;
+}
+
 static void decide(struct job *j, struct sl_verdict *out)
 {
-    const struct sl_finding *worst = sl_findings_worst(&j->findings);
     const struct sl_pin *pin = sl_trust_find_pin(j->trust, out->leaf_sha256, &j->host, &j->address, j->request->port, j->now_ns);
+    const struct sl_findings shown = pin ? not_excused(&j->findings, pin->own_end) : j->findings;
+    const struct sl_finding *worst = sl_findings_worst(&shown);
     bool excused = pin && pin_excuses_all(&j->findings, pin->own_end);
 
     out->causes = j->findings.causes;
