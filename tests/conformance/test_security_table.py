@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/security.md against the tests: what the table calls covered must be named by a test. A15."""
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+IDS = ([f"V{n}" for n in range(1, 17)] + [f"P{n}" for n in range(1, 17)] + [f"G{n}" for n in range(1, 16)] + [f"C{n}" for n in range(1, 10)] +
+       [f"A{n}" for n in range(1, 16)])
+
+
+def table():
+    rows = re.findall(r"^\| ([VPGCA]\d+) \| [^|]+ \| (\w+) \|", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(rows)
+
+
+def named():
+    words = set()
+    for folder in ("unit", "conformance", "e2e", "fuzz"):
+        for path in (ROOT / "tests" / folder).rglob("*"):
+            if path.suffix in (".c", ".h", ".py") and path != pathlib.Path(__file__).resolve():
+                words |= set(re.findall(r"\b[VPGCA]\d{1,2}\b", path.read_text(encoding="utf-8")))
+    return words | {"A15"}
+
+
+def test_every_line_has_a_state():
+    assert list(table()) == IDS
+    assert set(table().values()) <= {"yes", "part", "no", "later"}
+
+
+def test_what_is_called_covered_is_tested():
+    missing = sorted(line for line, state in table().items() if state == "yes" and line not in named())
+    assert not missing, f"no test names {missing}"
