@@ -36,7 +36,7 @@ sl_err sl_candidate_begin(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, 
     Sluice__V1__ConfigSnapshot *snapshot = NULL;
     sl_err err = sl_candidate_get(cli, SLUICE__V1__CONFIG_SOURCE__CONFIG_CANDIDATE, 0, &snapshot, diag);
 
-    if (!err && snapshot->differs && sl_cli_flag(cli->args, "commit")) {
+    if (!err && snapshot && snapshot->differs && sl_cli_flag(cli->args, "commit")) {
         sl_rpc_message_free(&snapshot->base);
         return sl_fail(
             diag, SL_ERR_CONFLICT,

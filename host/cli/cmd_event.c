@@ -434,7 +434,7 @@ int sl_cmd_event_fix(struct sl_cli *cli)
                      (ns < SL_NS_PER_S && sl_fail(&diag, SL_ERR_INVALID, "--for: at least 1s is expected"))))
         return sl_cli_usage(cli, &diag);
     int status = get_event(cli, args->operands[0], &event);
-    if (status)
+    if (status || !event)
         return status;
     if (args->operand_count == 1)
         status = list_remedies(cli, event);

@@ -94,7 +94,7 @@ static sl_err add_option(struct parser *p, const struct sl_cli_option *o, const 
     } else if (!o->value && value) {
         return usage(p, "%s takes no value", shown);
     }
-    if (o->choices && !sl_cli_is_choice(o->choices, value))
+    if (o->choices && value && !sl_cli_is_choice(o->choices, value))
         return usage(p, "%s: one of %s is expected", shown, o->choices);
     if (!o->repeatable && sl_cli_value(args, o->name))
         return usage(p, "%s is given twice", shown);
@@ -193,7 +193,7 @@ static sl_err check_output(struct parser *p)
 
 sl_err sl_cli_parse(const char *const *argv, size_t argc, struct sl_cli_args *out, struct sl_diag *diag)
 {
-    struct sl_diag own;
+    struct sl_diag own = {{0}};
     struct parser p = {.argv = argv, .argc = argc, .args = out, .diag = diag ? diag : &own};
 
     memset(out, 0, sizeof *out);

@@ -43,16 +43,18 @@ void sl_mgmt_author(const struct sl_rpc_call *call, char out[static SL_MGMT_AUTH
 
 void sl_mgmt_record(struct sl_mgmt *m, const char *author, uint64_t version, const char *format, ...)
 {
-    char what[768], text[SL_MGMT_AUTHOR_MAX + sizeof what];
+    char *what = NULL, text[1024];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    if (vasprintf(&what, format, args) < 0)
+        what = NULL;
     va_end(args);
-    snprintf(text, sizeof text, "%s %s", author, what);
+    snprintf(text, sizeof text, "%s %s", author, what ? what : "changed something");
     sl_log(SL_LOG_INFO, "management", "change", SL_STR("author", author), SL_STR("what", what), SL_U64("version", version));
     if (sl_event_store_system(m->deps.events, "Management", text, version)) /* the store has counted the loss */
         sl_log(SL_LOG_WARN, "management", "the event of a change was lost", SL_STR("what", what));
+    free(what);
 }
 
 sl_err sl_mgmt_set(char **field, const char *value)
@@ -73,7 +75,7 @@ uint64_t sl_mgmt_now(const struct sl_mgmt *m)
 
 static sl_err add_warning(Sluice__V1__Status *status, const char *text)
 {
-    char **grown = reallocarray(status->warnings, status->n_warnings + 1, sizeof *grown);
+    char **grown = reallocarray(status->warnings, status->n_warnings + 1, sizeof(void *));
     if (!grown)
         return SL_ERR_NOMEM;
     status->warnings = grown;
@@ -153,7 +155,7 @@ struct counters {
 static void add_counter(void *arg, enum sl_metric_kind kind, const char *name, const char *help, int64_t value)
 {
     struct counters *c = arg;
-    Sluice__V1__Counter **grown = reallocarray(c->stats->counters, c->stats->n_counters + 1, sizeof *grown);
+    Sluice__V1__Counter **grown = reallocarray(c->stats->counters, c->stats->n_counters + 1, sizeof(void *));
     Sluice__V1__Counter *counter = grown ? malloc(sizeof *counter) : NULL;
 
     if (grown)

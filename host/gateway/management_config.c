@@ -191,7 +191,7 @@ sl_err sl_mgmt_validate_candidate(void *arg, struct sl_rpc_call *call, const Pro
 
 static sl_err add_finding(struct sl_findings *findings, const char *text)
 {
-    Sluice__V1__ValidationFinding **grown = reallocarray(findings->items, findings->count + 1, sizeof *grown);
+    Sluice__V1__ValidationFinding **grown = reallocarray(findings->items, findings->count + 1, sizeof(void *));
     Sluice__V1__ValidationFinding *finding = grown ? malloc(sizeof *finding) : NULL;
 
     if (grown)

@@ -30,11 +30,14 @@ static sl_err pem_text(X509 *certificate, char **out)
 
     if (!err) {
         long len = BIO_get_mem_data(bio, &bytes);
-        char *copy = len > 0 ? strndup(bytes, (size_t)len) : NULL;
-        if (copy)
+        char *copy = len > 0 ? malloc((size_t)len + 1) : NULL;
+        if (copy) {
+            memcpy(copy, bytes, (size_t)len);
+            copy[len] = '\0';
             *out = copy;
-        else
+        } else {
             err = SL_ERR_NOMEM;
+        }
     }
     BIO_free(bio);
     return err;
@@ -234,7 +237,7 @@ static void make_name(const char *text, char out[static NAME_MAX_LEN + 1])
         len--;
     out[len] = '\0';
     if (len == 0)
-        strcpy(out, "certificate");
+        snprintf(out, NAME_MAX_LEN + 1, "certificate");
 }
 
 static Sluice__V1__TrustedCertificate *find_trusted(const Sluice__V1__Config *config, const char *name)
@@ -327,7 +330,7 @@ static sl_err add_trusted(Sluice__V1__Config *config, Sluice__V1__TrustedCertifi
         return SL_OK;
     }
     Sluice__V1__TrustedCertificate **grown =
-        reallocarray(config->trusted_certificates, config->n_trusted_certificates + 1, sizeof *grown);
+        reallocarray(config->trusted_certificates, config->n_trusted_certificates + 1, sizeof(void *));
     if (!grown)
         return sl_fail(diag, SL_ERR_NOMEM, "certificate: out of memory");
     config->trusted_certificates = grown;
