@@ -656,19 +656,27 @@ static sl_err x86_begin(struct sl_gcm_key *key, struct sl_gcm_stream *stream, co
     return SL_OK;
 }
 
+/* x moved up by n bytes, zeros below; and down. n < BLOCK. */
+INLINE __m128i move_up(__m128i x, size_t n)
+{
+    const __m128i index = _mm_set_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm_shuffle_epi8(x, _mm_sub_epi8(index, _mm_set1_epi8((char)n))); /* a negative index gives zero */
+}
+
+INLINE __m128i move_down(__m128i x, size_t n)
+{
+    const __m128i index = _mm_set_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm_shuffle_epi8(x, _mm_add_epi8(index, _mm_set1_epi8((char)(n | 0x70)))); /* beyond the end the sign bit is set */
+}
+
 /* Bytes of the block that is begun; gives how many of len were taken. */
 INLINE size_t crypt_partial(const struct x86_key *k, struct x86_stream *s, const uint8_t *in, uint8_t *out, size_t len,
                             bool encrypt)
 {
-    size_t at = (size_t)(s->text_len % BLOCK);
-    size_t n = len < BLOCK - at ? len : BLOCK - at;
-    const uint8_t *key = (const uint8_t *)&s->key;
-    uint8_t *partial = (uint8_t *)&s->partial;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t x = in[i], y = (uint8_t)(x ^ key[at + i]);
-        partial[at + i] = encrypt ? y : x;
-        out[i] = y;
-    }
+    const size_t at = (size_t)(s->text_len % BLOCK), n = len < BLOCK - at ? len : BLOCK - at;
+    const __m128i x = load_part(in, n), y = keep_part(_mm_xor_si128(x, move_down(s->key, at)), n);
+    store_part(out, y, n);
+    s->partial = _mm_or_si128(s->partial, move_up(encrypt ? y : x, at));
     s->text_len += n;
     if (at + n == BLOCK) {
         s->hash = multiply(_mm_xor_si128(s->hash, reversed(s->partial)), load_block(k->power[BATCH]));

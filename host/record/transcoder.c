@@ -484,6 +484,8 @@ struct io {
     size_t in_left;
     uint8_t *out;
     size_t out_left;
+    bool gave; /* in this call */
+    bool full; /* the next record will pass whole if the caller makes room */
 };
 
 static void took(struct io *io, size_t n)
@@ -496,6 +498,7 @@ static void gave(struct io *io, size_t n)
 {
     io->out += n;
     io->out_left -= n;
+    io->gave = io->gave || n > 0;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -600,6 +603,10 @@ static sl_err feed_header(struct sl_transcoder *t, struct io *io)
             if ((err = sl_record_parse_header(t->version, io->in, &type, &t->fragment)) != SL_OK)
                 return die(t, err);
             const size_t total = SL_TLS_HEADER_BYTES + t->fragment;
+            if (io->in_left >= total && io->out_left < total && io->gave) {
+                io->full = true;
+                return SL_OK;
+            }
             if (io->in_left >= total && io->out_left >= total) {
                 if (!may_seal(t))
                     return die(t, SL_ERR_LIMIT);
@@ -692,7 +699,7 @@ sl_err sl_transcoder_feed(struct sl_transcoder *t, const uint8_t *in, size_t in_
             break;
         if (t->closed)
             took(&io, io.in_left); /* RFC 8446 section 6.1: ignored */
-        if (io.in_left == 0 || (t->state == BODY && io.out_left == 0))
+        if (io.in_left == 0 || io.full || (t->state == BODY && io.out_left == 0))
             break;
         if ((err = advance(t, &io)) != SL_OK) {
             drain(t, &io);
