@@ -101,6 +101,15 @@ bool sl_filter_match(const struct sl_filter *f, const Sluice__V1__Event *event)
 
 /* ---- SQL ---- */
 
+/* A range of IPv6 holds no IPv4 address (address.h), though those sort inside of it. */
+static sl_err address_range(struct sl_buf *sql, const char *column, const struct sl_addr_range *range)
+{
+    sl_err err = sl_buf_printf(sql, " AND %s BETWEEN ? AND ?", column);
+    if (!err && !sl_addr_is_v4(&range->lo))
+        err = sl_buf_printf(sql, " AND substr(%s, 1, 12) <> x'00000000000000000000ffff'", column);
+    return err;
+}
+
 static sl_err code_list(struct sl_buf *sql, const char *column, size_t count)
 {
     sl_err err = sl_buf_printf(sql, " AND %s IN (", column);
@@ -127,9 +136,9 @@ sl_err sl_filter_sql(const struct sl_filter *f, struct sl_buf *sql)
     if (!err && *r->flow_id)
         err = sl_buf_printf(sql, " AND flow_id = ?");
     if (!err && f->has_client)
-        err = sl_buf_printf(sql, " AND client BETWEEN ? AND ?");
+        err = address_range(sql, "client", &f->client);
     if (!err && f->has_server)
-        err = sl_buf_printf(sql, " AND server BETWEEN ? AND ?");
+        err = address_range(sql, "server", &f->server);
     if (!err && *f->host) /* a suffix: the dot, then the name, at the end of a longer text */
         err = sl_buf_printf(sql, f->below ? " AND substr(host, -length(?)) = ?" : " AND host = ?");
     return err;

@@ -358,8 +358,18 @@ static void call_subscribers(struct sl_event_store *s, Sluice__V1__Event *const 
 /* True when the batch is in the database. */
 static bool write_batch(struct sl_event_store *s, Sluice__V1__Event **batch, size_t n)
 {
-    give_ids(s, batch, n);
-    sl_err err = sl_database_insert(&s->writer, batch, n);
+    struct sl_diag diag;
+    sl_err err = SL_OK;
+
+    if (!s->writer.db) { /* beginning anew failed, say on a full disk */
+        pthread_mutex_lock(&s->read_lock);
+        err = open_databases(s, &diag);
+        pthread_mutex_unlock(&s->read_lock);
+    }
+    if (!err) {
+        give_ids(s, batch, n);
+        err = sl_database_insert(&s->writer, batch, n);
+    }
     if (err == SL_ERR_CORRUPT && begin_anew(s) == SL_OK) {
         give_ids(s, batch, n);
         err = sl_database_insert(&s->writer, batch, n);

@@ -143,6 +143,7 @@ struct sl_tls_log {
     char *path;
     bool local_time;
     int fd;
+    bool torn; /* a full disk cut the last line */
     uint64_t lost;
 };
 
@@ -182,12 +183,22 @@ void sl_tls_log_close(struct sl_tls_log *log)
     free(log);
 }
 
-static uint64_t count_lines(const struct sl_buf *lines)
+/* One write with O_APPEND: lines of an event stay together, whoever else writes. After a line that was cut comes a line feed first,
+ * so that the next one can be read. Called with the lock held. */
+static void write_lines(struct sl_tls_log *log, const struct sl_buf *lines)
 {
-    uint64_t count = 0;
-    for (size_t i = 0; i < sl_buf_len(lines); i++)
-        count += sl_buf_data(lines)[i] == '\n';
-    return count;
+    const char *bytes = (const char *)sl_buf_data(lines);
+    size_t len = sl_buf_len(lines);
+
+    if (log->torn && write(log->fd, "\n", 1) == 1)
+        log->torn = false;
+    ssize_t n = log->torn ? 0 : write(log->fd, bytes, len);
+    if (n == (ssize_t)len)
+        return;
+    for (size_t i = n > 0 ? (size_t)n : 0; i < len; i++)
+        log->lost += bytes[i] == '\n';
+    if (n > 0)
+        log->torn = bytes[n - 1] != '\n';
 }
 
 void sl_tls_log_write(struct sl_tls_log *log, const Sluice__V1__Event *event)
@@ -198,12 +209,12 @@ void sl_tls_log_write(struct sl_tls_log *log, const Sluice__V1__Event *event)
         return;
     sl_buf_init(&lines, LINES_BYTES_MAX);
     sl_err err = sl_tls_log_format(event, log->local_time, &lines);
-    size_t len = sl_buf_len(&lines);
-    if (err || len > 0) {
+    if (err || sl_buf_len(&lines) > 0) {
         pthread_mutex_lock(&log->lock);
-        /* One write with O_APPEND: lines of an event stay together, whoever else writes. */
-        if (err || write(log->fd, sl_buf_data(&lines), len) != (ssize_t)len)
-            log->lost += err ? 1 : count_lines(&lines);
+        if (err)
+            log->lost++;
+        else
+            write_lines(log, &lines);
         pthread_mutex_unlock(&log->lock);
     }
     sl_buf_free(&lines);
@@ -217,6 +228,7 @@ sl_err sl_tls_log_reopen(struct sl_tls_log *log, struct sl_diag *diag)
     pthread_mutex_lock(&log->lock);
     int old = log->fd;
     log->fd = fd;
+    log->torn = false;
     pthread_mutex_unlock(&log->lock);
     close(old);
     return SL_OK;
