@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The management service without a gateway; Python's grpcio and sluicectl are its clients.
 add_executable(mgmt_host ${CMAKE_CURRENT_LIST_DIR}/mgmt_host.c)
-foreach(file management management_config management_event management_trust)
-  target_sources(mgmt_host PRIVATE ${CMAKE_SOURCE_DIR}/host/gateway/${file}.c)
-endforeach()
-target_link_libraries(mgmt_host PRIVATE sl_rpc sl_policy sl_event sl_pki)
+target_link_libraries(mgmt_host PRIVATE sl_management)
 
 foreach(test management sluicectl)
   add_test(NAME conformance.${test} COMMAND ${SLUICE_PYTEST} ${CMAKE_CURRENT_LIST_DIR}/test_${test}.py)
