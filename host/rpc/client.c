@@ -223,10 +223,10 @@ static sl_err take_status(const struct sl_rpc_client_stream *s, struct sl_diag *
     sl_err err = sl_rpc_err_from_status((int)s->status);
     if (err == SL_OK)
         return SL_OK;
-    int len = (int)(GRPC_SLICE_LENGTH(s->details) < 480 ? GRPC_SLICE_LENGTH(s->details) : 480);
-    if (len == 0)
+    char text[480];
+    if (sl_rpc_core_copy_text(s->details, text, sizeof text) == 0)
         return sl_fail(diag, err, "%s", sl_err_str(err));
-    return sl_fail(diag, err, "%.*s", len, (const char *)GRPC_SLICE_START_PTR(s->details));
+    return sl_fail(diag, err, "%s", text);
 }
 
 /* --------------------------------------------------------------------------------------------------------------------------- unary

@@ -29,6 +29,9 @@ enum {
 sl_err sl_rpc_core_acquire(struct sl_diag *diag);
 void sl_rpc_core_release(void);
 
+/* The core's text as a string, truncated to size - 1 characters. Returns its length. */
+size_t sl_rpc_core_copy_text(grpc_slice slice, char *out, size_t size);
+
 /* A message as gRPC's bytes. SL_ERR_LIMIT, SL_ERR_NOMEM; then *out is unchanged. */
 sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_byte_buffer **out, size_t *len);
 /* gRPC's bytes as a message; see sl_rpc_message_unpack. The bytes remain the caller's. */
@@ -45,6 +48,37 @@ static inline grpc_arg sl_rpc_core_int_arg(const char *key, int value)
     arg.value.integer = value;
     return arg;
 }
+
+/*
+ * ThreadSanitizer can't see that the core, which isn't built with it, hands a tag from the thread that starts an operation to the
+ * one that takes its completion. These two say so.
+ */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SL_RPC_TSAN 1
+#endif
+#endif
+#ifdef SL_RPC_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static inline void sl_rpc_core_hand_over(void *tag)
+{
+    __tsan_release(tag);
+}
+static inline void sl_rpc_core_take_over(void *tag)
+{
+    __tsan_acquire(tag);
+}
+#else
+static inline void sl_rpc_core_hand_over(void *tag)
+{
+    (void)tag;
+}
+static inline void sl_rpc_core_take_over(void *tag)
+{
+    (void)tag;
+}
+#endif
 
 /* No compression: a few kilobytes could otherwise become gigabytes behind the message limit. */
 grpc_arg sl_rpc_core_no_compression(void);

@@ -163,6 +163,7 @@ static void *cq_main(void *arg)
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
         struct sl_rpc_tag *tag = event.tag;
+        sl_rpc_core_take_over(tag);
         tag->done(tag, event.success != 0);
     }
 }
@@ -234,6 +235,7 @@ static void stop_started(struct sl_rpc_server *server, uint32_t drain_ms)
 {
     if (server->local != NULL)
         sl_rpc_unix_stop(server->local);
+    sl_rpc_core_hand_over(&server->shutdown_tag);
     grpc_server_shutdown_and_notify(server->core, server->cq, &server->shutdown_tag);
 
     pthread_mutex_lock(&server->lock);

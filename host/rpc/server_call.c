@@ -47,7 +47,8 @@ struct sl_rpc_server_call {
     grpc_call_details details;
     grpc_metadata_array metadata;
     struct sl_rpc_tag arrived_tag, over_tag, received_tag, sent_tag;
-    struct sl_rpc_server_call *next, **prev; /* server->calls */
+    struct sl_rpc_server_call *next, **prev; /* server->calls, under the server's lock */
+    bool listed;                             /* is in server->calls; set once, before anybody else sees the call */
     struct sl_rpc_server_call *next_ready;   /* pool */
     atomic_uint refs;
 
@@ -153,7 +154,7 @@ static void call_unref(struct sl_rpc_server_call *c)
     grpc_metadata_array_destroy(&c->metadata);
     if (c->call != NULL)
         grpc_call_unref(c->call);
-    if (c->prev != NULL)
+    if (c->listed)
         leave_server(c);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -166,6 +167,7 @@ static void call_unref(struct sl_rpc_server_call *c)
 static bool start(struct sl_rpc_server_call *c, const grpc_op *ops, size_t count, struct sl_rpc_tag *tag)
 {
     call_ref(c);
+    sl_rpc_core_hand_over(tag);
     if (grpc_call_start_batch(c->call, ops, count, tag, NULL) == GRPC_CALL_OK)
         return true;
     atomic_fetch_sub_explicit(&c->refs, 1, memory_order_relaxed);
@@ -524,14 +526,15 @@ static sl_err admit(struct sl_rpc_server_call *c, struct sl_diag *diag)
     if (c->next != NULL)
         c->next->prev = &c->next;
     server->calls = c;
+    c->listed = true;
     unsigned count = ++server->call_count;
     sl_metric_set(server->calls_active, count);
     bool draining = server->state != SL_RPC_STARTED;
     pthread_mutex_unlock(&server->lock);
 
-    size_t len = GRPC_SLICE_LENGTH(c->details.method);
-    if (len > 1 && len <= sizeof c->base.path)
-        memcpy(c->base.path, GRPC_SLICE_START_PTR(c->details.method) + 1, len - 1);
+    char method[sizeof c->base.path + 1];
+    (void)sl_rpc_core_copy_text(c->details.method, method, sizeof method);
+    snprintf(c->base.path, sizeof c->base.path, "%s", method[0] == '/' ? method + 1 : method);
     if (draining)
         return sl_fail(diag, SL_ERR_UNAVAILABLE, "the server is shutting down");
     if (sl_rpc_path_find(server->services, server->service_count, c->base.path, &c->service, &c->base.method, &c->base.types) !=
@@ -607,6 +610,7 @@ void sl_rpc_server_call_request(struct sl_rpc_server *server)
     pthread_cond_init(&c->changed, NULL);
     grpc_call_details_init(&c->details);
     grpc_metadata_array_init(&c->metadata);
+    sl_rpc_core_hand_over(&c->arrived_tag);
     if (grpc_server_request_call(server->core, &c->call, &c->details, &c->metadata, server->cq, server->cq, &c->arrived_tag) !=
         GRPC_CALL_OK)
         call_unref(c);
