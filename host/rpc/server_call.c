@@ -532,9 +532,9 @@ static sl_err admit(struct sl_rpc_server_call *c, struct sl_diag *diag)
     bool draining = server->state != SL_RPC_STARTED;
     pthread_mutex_unlock(&server->lock);
 
-    char method[sizeof c->base.path + 1];
-    (void)sl_rpc_core_copy_text(c->details.method, method, sizeof method);
-    snprintf(c->base.path, sizeof c->base.path, "%s", method[0] == '/' ? method + 1 : method);
+    size_t len = sl_rpc_core_copy_text(c->details.method, c->base.path, sizeof c->base.path);
+    if (c->base.path[0] == '/')
+        memmove(c->base.path, c->base.path + 1, len);
     if (draining)
         return sl_fail(diag, SL_ERR_UNAVAILABLE, "the server is shutting down");
     if (sl_rpc_path_find(server->services, server->service_count, c->base.path, &c->service, &c->base.method, &c->base.types) !=

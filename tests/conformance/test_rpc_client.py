@@ -134,8 +134,8 @@ def test_status_and_message_in_every_shape(server, target, code, error):
 def test_deadlines(server, target):
     responses, error, _ = run_client(target, "--timeout-ms", 60000, "WhoAmI")
     assert error == OK and 30e9 < int(responses[0]["remainingNs"]) <= 61e9
-    assert run_client(target, "--timeout-ms", 200, "Echo", request(delayMs=1500))[1] == TIMEOUT
-    responses, error, _ = run_client(target, "--timeout-ms", 700, "Count", request(count=100, delayMs=100))
+    assert run_client(target, "--timeout-ms", 1000, "Echo", request(delayMs=2500))[1] == TIMEOUT
+    responses, error, _ = run_client(target, "--timeout-ms", 1000, "Count", request(count=100, delayMs=100))
     assert error == TIMEOUT and len(responses) < 100
     for _ in range(2):
         assert server.handlers.ended.acquire(timeout=60)
