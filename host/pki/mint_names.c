@@ -8,6 +8,8 @@
 #include "pki/der.h"
 #include "pki/mint_impl.h"
 
+static const char UNNAMED[] = "unnamed server";
+
 /* --- sensitive names --- */
 
 sl_err sl_sensitive_new(const char *const *names, size_t count, struct sl_sensitive_list *out, struct sl_diag *diag)
@@ -184,6 +186,9 @@ static sl_err copy_common_name(const struct sl_sensitive_list *sensitive, const 
     if (!err && strlen(text) <= SL_LEAF_CN_MAX && !pattern_touches(sensitive, text, strlen(text)))
         memcpy(out->common_name, text, strlen(text) + 1);
     free(text);
+    /* A certificate must name something (RFC 5280 section 4.1.2.6); no client takes this for a host. */
+    if (!err && !out->common_name[0] && out->sans_len == 0)
+        memcpy(out->common_name, UNNAMED, sizeof(UNNAMED));
     return err;
 }
 

@@ -160,7 +160,7 @@ static sl_err parse_dns(const char *text, size_t len, struct sl_name *out)
     for (;;) {
         const uint8_t *dot = memchr(at, '.', (size_t)(end - at));
         const uint8_t *stop = dot ? dot : end;
-        if (convert_label(at, (size_t)(stop - at), &label) || used + label.len + 2 > SL_NAME_MAX)
+        if (convert_label(at, (size_t)(stop - at), &label) || used + label.len + (dot ? 2 : 1) > SL_NAME_MAX)
             return SL_ERR_INVALID;
         memcpy(out->text + used, label.text, label.len);
         used += label.len;
