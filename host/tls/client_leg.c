@@ -145,22 +145,29 @@ static int on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* ---- context ---- */
 
-static sl_err set_suites(SSL_CTX *ctx, const struct need *n, bool gcm_only)
+/* The key length of the server leg's suite comes first (P15), then the others. gcm_key_len 0: any kind of suite, in the client's
+ * order. */
+static sl_err set_suites(SSL_CTX *ctx, const struct need *n, uint8_t gcm_key_len)
 {
     static const uint16_t all[] = {0x1301, 0x1302, 0x1303, 0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0x009e, 0x009f,
                                    0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028, 0x009c, 0x009d};
     uint16_t chosen[sizeof all / sizeof all[0]];
     size_t count = 0;
 
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        const struct sl_tls_suite *s = sl_tls_suite_find(all[i]);
-        if (s->version == n->version && (!gcm_only || s->gcm) && (s->modern || n->profile == SL_PROFILE_COMPATIBLE))
-            chosen[count++] = all[i];
-    }
+    for (int pass = gcm_key_len ? 0 : 1; pass < 2; pass++)
+        for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+            const struct sl_tls_suite *s = sl_tls_suite_find(all[i]);
+            bool alike = gcm_key_len && s->gcm && sl_suite_find(all[i])->key_len == gcm_key_len;
+            if (s->version == n->version && (!gcm_key_len || s->gcm) && (s->modern || n->profile == SL_PROFILE_COMPATIBLE) &&
+                alike == (pass == 0))
+                chosen[count++] = all[i];
+        }
+    if (gcm_key_len)
+        SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     return sl_tls_ctx_set_suites(ctx, chosen, count);
 }
 
-static sl_err make_ctx(struct sl_tls_context *c, const struct need *n, bool gcm_only, SSL_CTX **out)
+static sl_err make_ctx(struct sl_tls_context *c, const struct need *n, uint8_t gcm_key_len, SSL_CTX **out)
 {
     bool compatible = n->profile == SL_PROFILE_COMPATIBLE;
     SSL_CTX *ctx = NULL;
@@ -168,7 +175,7 @@ static sl_err make_ctx(struct sl_tls_context *c, const struct need *n, bool gcm_
 
     if (err)
         return err;
-    err = set_suites(ctx, n, gcm_only);
+    err = set_suites(ctx, n, gcm_key_len);
     if (!err)
         err = sl_tls_ctx_set_groups(ctx, groups, compatible ? GROUPS_COMPATIBLE : GROUPS_MODERN);
     if (!err && (!SSL_CTX_set_num_tickets(ctx, 1) || !SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key) ||
@@ -186,12 +193,13 @@ static sl_err make_ctx(struct sl_tls_context *c, const struct need *n, bool gcm_
     return SL_OK;
 }
 
-static sl_err get_ctx(struct sl_tls_context *c, const struct need *n, bool gcm_only, SSL_CTX **out)
+static sl_err get_ctx(struct sl_tls_context *c, const struct need *n, uint8_t gcm_key_len, SSL_CTX **out)
 {
-    size_t index = (n->version == SL_TLS13 ? 4u : 0u) + (gcm_only ? 2u : 0u) + (n->profile == SL_PROFILE_COMPATIBLE ? 1u : 0u);
+    size_t kind = gcm_key_len == 0 ? 0 : gcm_key_len == 16 ? 1 : 2;
+    size_t index = kind * 4 + (n->version == SL_TLS13 ? 2u : 0u) + (n->profile == SL_PROFILE_COMPATIBLE ? 1u : 0u);
     sl_err err = SL_OK;
     if (!c->client_ctx[index]) {
-        err = make_ctx(c, n, gcm_only, &c->client_ctx[index]);
+        err = make_ctx(c, n, gcm_key_len, &c->client_ctx[index]);
         c->stats.openssl_contexts_made += !err;
     }
     *out = c->client_ctx[index];
@@ -257,7 +265,7 @@ sl_err sl_client_leg_new(struct sl_tls_context *context, const struct sl_client_
     leg->alpn_len = options->alpn_len;
     if (options->alpn_len > 0)
         memcpy(leg->alpn, options->alpn, options->alpn_len);
-    err = get_ctx(context, &n, gcm_only, &ctx);
+    err = get_ctx(context, &n, gcm_only ? sl_suite_find(options->server_suite)->key_len : 0, &ctx);
     if (!err)
         err = sl_leg_init(&leg->base, context, ctx, true);
     if (!err)

@@ -9,6 +9,7 @@
 #include "pki/cert.h"
 #include "record/tls.h"
 #include "tls/leg_internal.h"
+#include "tls/library.h"
 #include "tls/names.h"
 
 enum { TICKET_ROTATE_HOURS = 12, SESSION_LIFETIME_S = 7200, UPSTREAM_SESSIONS = 8192, OPENSSL_CONTEXTS = 128, LIST_MAX = 4096 };
@@ -161,7 +162,7 @@ sl_err sl_server_ctx_get(struct sl_tls_context *c, const struct sl_offer *offer,
 
 sl_err sl_tls_ctx_new(uint16_t version_min, uint16_t version_max, SSL_CTX **out)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    SSL_CTX *ctx = SSL_CTX_new_ex(sl_tls_library(), NULL, TLS_method());
     if (!ctx)
         return SL_ERR_CRYPTO;
     SSL_CTX_set_security_level(ctx, 2); /* 112 bits: DH, RSA and DSA of 2048 bits (V6) */

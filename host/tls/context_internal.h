@@ -22,7 +22,7 @@ struct sl_server_ctx {
     SSL_CTX *ctx;
 };
 
-enum { SL_CLIENT_CTX_COUNT = 8 }; /* version x GCM only x profile */
+enum { SL_CLIENT_CTX_COUNT = 12 }; /* version x (any suite, GCM with 128 bits first, with 256 bits first) x profile */
 
 struct sl_tls_context {
     struct sl_tls_shared *shared;
