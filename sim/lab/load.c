@@ -32,6 +32,8 @@ enum state { FREE, CONNECTING, HANDSHAKING, ASKING, READING, HOLDING };
 struct connection {
     enum state state;
     int fd;
+    size_t server;
+    bool resumes;
     SSL *ssl;
     double began;
     size_t sent;
@@ -49,7 +51,7 @@ struct load {
     struct in_addr sources[ADDRESSES_MAX], servers[ADDRESSES_MAX];
     size_t source_count, server_count;
     SSL_CTX *ctx;
-    SSL_SESSION *session; /* the newest; every other connection resumes it */
+    SSL_SESSION *sessions[ADDRESSES_MAX]; /* the newest of each server; every other connection resumes it */
     int epoll;
     struct connection *all;
     size_t begun, open;
@@ -113,7 +115,8 @@ static void begin(struct load *l, struct connection *c, size_t number)
         .sin_family = AF_INET, .sin_port = htons(443), .sin_addr = l->servers[number / l->source_count % l->server_count]};
     int one = 1;
 
-    *c = (struct connection){.state = CONNECTING, .began = now()};
+    *c = (struct connection){
+        .state = CONNECTING, .began = now(), .server = number / l->source_count % l->server_count, .resumes = number % 2 == 1};
     l->open++;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
@@ -149,8 +152,9 @@ static bool connected(struct load *l, struct connection *c)
     c->ssl = SSL_new(l->ctx);
     if (!c->ssl || !SSL_set_fd(c->ssl, c->fd) || !SSL_set_tlsext_host_name(c->ssl, l->host) || !SSL_set1_host(c->ssl, l->host))
         return false;
-    if (l->session && l->begun % 2)
-        SSL_set_session(c->ssl, l->session);
+    SSL_set_app_data(c->ssl, c);
+    if (c->resumes && l->sessions[c->server])
+        SSL_set_session(c->ssl, l->sessions[c->server]);
     c->state = HANDSHAKING;
     return true;
 }
@@ -231,8 +235,9 @@ static void step(struct load *l, struct connection *c)
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
     struct load *l = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    SSL_SESSION_free(l->session);
-    l->session = session;
+    const struct connection *c = SSL_get_app_data(ssl);
+    SSL_SESSION_free(l->sessions[c->server]);
+    l->sessions[c->server] = session;
     return 1;
 }
 
@@ -378,7 +383,8 @@ int main(int argc, char **argv)
     report(&l, began);
     if (l.hold)
         hold_rounds(&l);
-    SSL_SESSION_free(l.session);
+    for (size_t i = 0; i < ADDRESSES_MAX; i++)
+        SSL_SESSION_free(l.sessions[i]);
     SSL_CTX_free(l.ctx);
     free(l.all);
     return 0;

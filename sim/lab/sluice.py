@@ -196,7 +196,7 @@ class Sluice:
         """Events newer than `after`, oldest first."""
         found, before = [], 0
         while True:
-            page = self.call("ListEvents", limit=1000, before_id=before, **filters)
+            page = self.call("ListEvents", limit=500, before_id=before, **filters)
             new = [event for event in page.events if event.id > after]
             found += new
             if not page.more or len(new) < len(page.events) or not page.events:
