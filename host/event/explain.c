@@ -24,9 +24,15 @@ static const char *server_name(const Sluice__V1__Event *e)
     return *e->tls->sni ? e->tls->sni : *e->dst->host ? e->dst->host : e->dst->ip;
 }
 
+/* The event holds the certificate itself, not only what it says. */
+static bool can_be_trusted(const Sluice__V1__ChainCertificate *c)
+{
+    return strlen(c->sha256) == 64 && c->der.len > 0;
+}
+
 static bool has_pin_target(const Sluice__V1__Event *e)
 {
-    return e->n_server_chain > 0 && strlen(e->server_chain[0]->sha256) == 64 && *server_name(e);
+    return e->n_server_chain > 0 && can_be_trusted(e->server_chain[0]) && *server_name(e);
 }
 
 static bool offered(const Sluice__V1__TlsParameters *p, const char *suite)
@@ -144,7 +150,7 @@ static sl_err put_outcome(struct sl_buf *b, const Sluice__V1__Event *e)
     const char *rule = e->policy && e->policy->decryption ? e->policy->decryption->name : "";
     sl_err err;
 
-    if (e->cause == CAUSE(POLICY_DENY) && e->policy->access)
+    if (e->cause == CAUSE(POLICY_DENY) && e->policy && e->policy->access)
         rule = e->policy->access->name;
     switch (e->type) {
     case SLUICE__V1__EVENT_TYPE__TLS_DECRYPTED:
@@ -279,7 +285,7 @@ static const struct {
 static const Sluice__V1__ChainCertificate *presented_root(const Sluice__V1__Event *e)
 {
     const Sluice__V1__ChainCertificate *last = e->n_server_chain > 1 ? e->server_chain[e->n_server_chain - 1] : NULL;
-    return last && strcmp(last->subject, last->issuer) == 0 && strlen(last->sha256) == 64 ? last : NULL;
+    return last && strcmp(last->subject, last->issuer) == 0 && can_be_trusted(last) ? last : NULL;
 }
 
 /* Would the compatible profile have offered something that this one kept back? */

@@ -52,7 +52,7 @@ void sl_filter_host_of(const Sluice__V1__Event *event, char out[static 256])
 {
     const char *host = event->tls && *event->tls->sni ? event->tls->sni : event->dst ? event->dst->host : "";
     size_t i = 0;
-    for (; host[i] && i < 255; i++)
+    for (; i < 255 && host[i]; i++)
         out[i] = (char)tolower((unsigned char)host[i]);
     out[i] = '\0';
 }

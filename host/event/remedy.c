@@ -37,21 +37,12 @@ static sl_err confirmed(const char *given, const char *sha256, struct sl_diag *d
                    sha256, SL_REMEDY_CONFIRM_DIGITS, sha256);
 }
 
-static sl_err grow(void *list, size_t count)
-{
-    void **more = realloc(*(void ***)list, (count + 1) * sizeof *more);
-    if (!more)
-        return SL_ERR_NOMEM;
-    *(void ***)list = more;
-    return SL_OK;
-}
-
 /* ---- trust ---- */
 
 static sl_err fill_certificate(Sluice__V1__TrustedCertificate *t, const Sluice__V1__ChainCertificate *cert, const char *name,
                                const char *comment)
 {
-    t->der.data = malloc(cert->der.len ? cert->der.len : 1);
+    t->der.data = malloc(cert->der.len);
     if (!t->der.data)
         return SL_ERR_NOMEM;
     memcpy(t->der.data, cert->der.data, cert->der.len);
@@ -87,10 +78,14 @@ static bool same_pin(const Sluice__V1__TrustedCertificate *a, const Sluice__V1__
 static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, const Sluice__V1__ChainCertificate *cert,
                     Sluice__V1__TrustKind kind, const struct sl_remedy_params *params, struct sl_diag *done, struct sl_diag *diag)
 {
+    if (cert->der.len == 0)
+        return sl_fail(diag, SL_ERR_INVALID,
+                       "the event does not hold the certificate: import it from the server's owner ('sluicectl cert import')");
     Sluice__V1__TrustedCertificate *t = malloc(sizeof *t);
     char name[NAME_BYTES];
-    sl_err err = t ? confirmed(params->confirm_sha256, cert->sha256, diag) : sl_fail(diag, SL_ERR_NOMEM, "out of memory");
-
+    if (!t)
+        return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+    sl_err err = confirmed(params->confirm_sha256, cert->sha256, diag);
     if (err) {
         free(t);
         return err;
@@ -105,13 +100,16 @@ static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, cons
         if (same_pin(config->trusted_certificates[i], t))
             err = sl_fail(diag, SL_ERR_EXISTS, "this certificate is trusted so already, as \"%s\"",
                           config->trusted_certificates[i]->name);
-    if (!err && (err = grow(&config->trusted_certificates, config->n_trusted_certificates)))
-        sl_fail(diag, err, "out of memory");
+    Sluice__V1__TrustedCertificate **more = NULL;
+    if (!err && !(more = realloc(config->trusted_certificates,
+                                 (config->n_trusted_certificates + 1) * sizeof(Sluice__V1__TrustedCertificate *))))
+        err = SL_ERR_NOMEM;
     if (err) {
         sluice__v1__trusted_certificate__free_unpacked(t, NULL);
-        return err;
+        return err == SL_ERR_NOMEM ? sl_fail(diag, err, "out of memory") : err;
     }
-    config->trusted_certificates[config->n_trusted_certificates++] = t;
+    config->trusted_certificates = more;
+    more[config->n_trusted_certificates++] = t;
     if (kind == SLUICE__V1__TRUST_KIND__TRUST_PIN)
         sl_fail(done, SL_OK, "Certificate %.16s… is trusted for %s port %u, as \"%s\".", t->sha256, t->hosts[0],
                 (unsigned)t->ports[0], name);
@@ -160,15 +158,17 @@ static sl_err bypass(Sluice__V1__Config *config, const Sluice__V1__Event *e, con
         if (strcmp(config->decryption_rules[i]->name, r->name) == 0)
             err = sl_fail(diag, SL_ERR_EXISTS, "there is a rule \"%s\" already: remove it first ('sluicectl rule remove %s')",
                           r->name, r->name);
-    if (!err)
-        err = grow(&config->decryption_rules, config->n_decryption_rules);
+    Sluice__V1__DecryptionRule **more = NULL;
+    if (!err &&
+        !(more = realloc(config->decryption_rules, (config->n_decryption_rules + 1) * sizeof(Sluice__V1__DecryptionRule *))))
+        err = SL_ERR_NOMEM;
     if (err) {
         sluice__v1__decryption_rule__free_unpacked(r, NULL);
         return err == SL_ERR_NOMEM ? sl_fail(diag, err, "out of memory") : err;
     }
-    memmove(config->decryption_rules + 1, config->decryption_rules,
-            config->n_decryption_rules * sizeof(Sluice__V1__DecryptionRule *));
-    config->decryption_rules[0] = r;
+    config->decryption_rules = more;
+    memmove(more + 1, more, config->n_decryption_rules * sizeof(Sluice__V1__DecryptionRule *));
+    more[0] = r;
     config->n_decryption_rules++;
     sl_time_rfc3339(expires_ns, until);
     sl_fail(done, SL_OK, "Connections to %s port %u are not decrypted until %.19sZ, by the rule \"%s\" on top.", e->dst->ip,

@@ -562,9 +562,11 @@ sl_err sl_event_watch_open(struct sl_event_store *s, const Sluice__V1__ListEvent
                            struct sl_event_watch **out, struct sl_diag *diag)
 {
     struct sl_event_watch *w = calloc(1, sizeof *w);
-    sl_err err = w ? SL_OK : sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+    sl_err err = SL_OK;
 
-    if (!err && filter && (err = copy_request(filter, &w->request)))
+    if (!w)
+        return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+    if (filter && (err = copy_request(filter, &w->request)))
         sl_fail(diag, err, "out of memory");
     if (!err)
         err = sl_filter_init(&w->filter, w->request, diag);

@@ -46,7 +46,7 @@ static void alert_line(struct line_writer *w, const Sluice__V1__Alert *alert)
 {
     char name[64];
     size_t n = 0;
-    for (; alert->name[n] && n < sizeof name - 1; n++)
+    for (; n < sizeof name - 1 && alert->name[n]; n++)
         name[n] = alert->name[n] == '_' ? ' ' : alert->name[n];
     name[n] = '\0';
     if (strcmp(name, "unknown ca") == 0)

@@ -338,10 +338,10 @@ static sl_err check_ids(const struct check *k)
 {
     size_t n = 0, all = k->config->n_decryption_rules + k->config->n_access_rules;
     struct rule_id *ids = calloc(all + 1, sizeof(*ids));
-    sl_err err = ids ? SL_OK : SL_ERR_NOMEM;
+    sl_err err = SL_OK;
 
-    if (err)
-        return err;
+    if (!ids)
+        return SL_ERR_NOMEM;
     for (size_t i = 0; i < k->config->n_decryption_rules; i++)
         ids[n++] = (struct rule_id){k->config->decryption_rules[i]->id, at("decryption_rules[%zu]", i)};
     for (size_t i = 0; i < k->config->n_access_rules; i++)

@@ -107,26 +107,25 @@ static sl_err compile_hosts(struct compile *k)
 
 /* ---- compile: rules ---- */
 
-/* The pointers of a condition: one for each entry at most, and one for the literals. */
-static sl_err open_condition(struct compile *k, size_t entries, bool *any, void *sets)
+/* The pointers of a condition: one for each entry at most, and one for the literals. NULL: *err tells. */
+static void *open_condition(struct compile *k, size_t entries, bool *any, sl_err *err)
 {
-    void *p;
-    sl_err err = count_entries(k, entries);
-    if (err)
-        return err;
+    void *sets = NULL;
+
     *any = entries == 0;
-    if (!(p = calloc(entries + 1, sizeof(void *))))
-        return SL_ERR_NOMEM;
-    memcpy(sets, &p, sizeof(p)); /* the pointers' types differ from condition to condition */
-    return SL_OK;
+    *err = count_entries(k, entries);
+    if (!*err && !(sets = calloc(entries + 1, sizeof(void *))))
+        *err = SL_ERR_NOMEM;
+    return sets;
 }
 
 static sl_err compile_sources(struct compile *k, struct sl_policy_match *m, char **entries, size_t count)
 {
     struct sl_addr_range range;
     size_t target;
-    sl_err err = open_condition(k, count, &m->sources.any, &m->sources.sets);
+    sl_err err = SL_OK;
 
+    m->sources.sets = open_condition(k, count, &m->sources.any, &err);
     for (size_t i = 0; i < count && !err; i++)
         if (strcmp(entries[i], SL_MATCH_ANY) == 0)
             m->sources.any = true;
@@ -144,8 +143,9 @@ static sl_err compile_destinations(struct compile *k, struct sl_policy_match *m,
 {
     struct sl_addr_range range;
     size_t target;
-    sl_err err = open_condition(k, count, &m->destinations.any, &m->destinations.sets);
+    sl_err err = SL_OK;
 
+    m->destinations.sets = open_condition(k, count, &m->destinations.any, &err);
     for (size_t i = 0; i < count && !err; i++)
         if (strcmp(entries[i], SL_MATCH_ANY) == 0)
             m->destinations.any = true;
@@ -163,8 +163,9 @@ static sl_err compile_match_services(struct compile *k, struct sl_policy_match *
 {
     struct sl_port_range range;
     size_t target;
-    sl_err err = open_condition(k, count, &m->services.any, &m->services.sets);
+    sl_err err = SL_OK;
 
+    m->services.sets = open_condition(k, count, &m->services.any, &err);
     for (size_t i = 0; i < count && !err; i++)
         if (strcmp(entries[i], SL_MATCH_ANY) == 0)
             m->services.any = true;
@@ -182,8 +183,9 @@ static sl_err compile_match_hosts(struct compile *k, struct sl_policy_match *m, 
 {
     struct sl_name_pattern pattern;
     size_t target;
-    sl_err err = open_condition(k, count, &m->hosts.any, &m->hosts.sets);
+    sl_err err = SL_OK;
 
+    m->hosts.sets = open_condition(k, count, &m->hosts.any, &err);
     for (size_t i = 0; i < count && !err; i++)
         if (strcmp(entries[i], SL_MATCH_ANY) == 0)
             m->hosts.any = true;
@@ -316,7 +318,7 @@ static sl_err allocate_parts(struct sl_policy_snapshot *s)
     s->hosts = calloc(c->n_hosts + 1, sizeof(*s->hosts));
     s->decryption = calloc(c->n_decryption_rules + 1, sizeof(*s->decryption));
     s->access = calloc(c->n_access_rules + 1, sizeof(*s->access));
-    s->trusted = calloc(c->n_trusted_certificates + 1, sizeof(*s->trusted));
+    s->trusted = calloc(c->n_trusted_certificates + 1, sizeof(Sluice__V1__TrustedCertificate *));
     return s->networks && s->services && s->hosts && s->decryption && s->access && s->trusted ? SL_OK : SL_ERR_NOMEM;
 }
 

@@ -312,7 +312,7 @@ sl_err sl_policy_db_list(struct sl_policy_db *db, size_t limit, Sluice__V1__Vers
         return err;
     sqlite3_bind_int64(q, 1, limit > INT32_MAX ? INT32_MAX : (int64_t)limit);
     while (!err && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-        Sluice__V1__VersionInfo **more = reallocarray(items, n + 1, sizeof(*items));
+        Sluice__V1__VersionInfo **more = reallocarray(items, n + 1, sizeof(Sluice__V1__VersionInfo *));
         if (!more) {
             err = SL_ERR_NOMEM;
             break;

@@ -24,7 +24,7 @@ static sl_err add(struct sl_findings *f, bool error, const char *path, const cha
     f->errors += error;
     if (f->count == SL_FINDINGS_MAX)
         return SL_OK;
-    items = reallocarray(f->items, f->count + 1, sizeof(*items));
+    items = reallocarray(f->items, f->count + 1, sizeof(Sluice__V1__ValidationFinding *));
     if (!items)
         return SL_ERR_NOMEM;
     f->items = items;

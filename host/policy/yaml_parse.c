@@ -84,7 +84,7 @@ static sl_err no_memory(const struct reader *r)
 static const char *shown(const char *text, char out[static 64])
 {
     size_t n = 0;
-    for (; text[n] && n < 60; n++)
+    for (; n < 60 && text[n]; n++)
         out[n] = (char)((unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n]);
     out[n] = '\0';
     return out;
@@ -382,7 +382,8 @@ static sl_err fail_syntax(const struct reader *r)
     if (p->error == YAML_MEMORY_ERROR)
         return no_memory(r);
     if (p->error == YAML_READER_ERROR)
-        return sl_fail(r->diag, SL_ERR_INVALID, "byte %zu: not plain UTF-8 text: %s", p->problem_offset, p->problem ? p->problem : "");
+        return sl_fail(r->diag, SL_ERR_INVALID, "byte %zu: not plain UTF-8 text: %s", p->problem_offset,
+                       p->problem ? p->problem : "");
     return fail_at(r, &p->problem_mark, SL_ERR_INVALID, "YAML syntax: %s%s%s", p->problem ? p->problem : "unreadable",
                    p->context ? ", " : "", p->context ? p->context : "");
 }
