@@ -23,11 +23,16 @@ BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD_DIR", ROOT / "build" / "dev"))
 PROGRAMS = BUILD / "tests" / "conformance"
 SERVICE = "sluice.test.v1.Conformance"
 
-_generated = tempfile.TemporaryDirectory(prefix="sluice-rpc-proto-")
-subprocess.run(["protoc", f"--python_out={_generated.name}", "-I", str(ROOT / "proto"), "sluice/test/v1/conformance.proto"], check=True)
-sys.path.insert(0, _generated.name)
+# Clients that tests start as processes of their own (and kill) share the generated module.
+if "SLUICE_RPC_PROTO" not in os.environ:
+    _generated = tempfile.TemporaryDirectory(prefix="sluice-rpc-proto-")
+    os.chmod(_generated.name, 0o755)
+    subprocess.run(["protoc", f"--python_out={_generated.name}", "-I", str(ROOT / "proto"), "sluice/test/v1/conformance.proto"],
+                   check=True)
+    os.environ["SLUICE_RPC_PROTO"] = _generated.name
+sys.path.insert(0, os.environ["SLUICE_RPC_PROTO"])
 pb = importlib.import_module("sluice.test.v1.conformance_pb2")
-sys.path.remove(_generated.name)
+sys.path.pop(0)
 
 # name: (request type, response type, shape as grpcio names it)
 METHODS = {

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -366,16 +367,19 @@ print(identity.local, identity.uid, identity.gid)
 """
 
 
-def test_users_are_told_apart_when_descriptors_are_reused(server, path):
+def test_users_are_told_apart_when_descriptors_are_reused():
     """A connection never inherits the identity of the one that had its descriptor number before."""
-    for parent in path.parents:
-        if parent.stat().st_uid == os.getuid() and parent.is_relative_to("/tmp") and str(parent) != "/tmp":
-            parent.chmod(0o755)
     users = (1001, 1002, 0, 1001, 1003, 0, 1002) if os.getuid() == 0 else (os.getuid(),)
-    for uid in users:
-        done = subprocess.run([sys.executable, "-c", WHO_AM_I, str(ROOT / "tests" / "conformance"), str(path), str(uid)],
-                              capture_output=True, env={**os.environ, "SLUICE_BUILD_DIR": str(BUILD)})
-        assert done.stdout.decode().split() == ["True", str(uid), str(uid if os.getuid() == 0 else os.getgid())], done.stderr.decode()
+    # Not in pytest's folder, which other users can't enter.
+    with tempfile.TemporaryDirectory(prefix="sluice-rpc-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        server = Server("--unix", f"{folder}/s")
+        for uid in users:
+            gid = uid if os.getuid() == 0 else os.getgid()
+            done = subprocess.run([sys.executable, "-c", WHO_AM_I, str(ROOT / "tests" / "conformance"), f"{folder}/s", str(uid)],
+                                  capture_output=True, env={**os.environ, "SLUICE_BUILD_DIR": str(BUILD)})
+            assert done.stdout.decode().split() == ["True", str(uid), str(gid)], done.stderr.decode()
+        server.close()
 
 
 # ---------------------------------------------------------------------------------------------------------------- mutual TLS
