@@ -168,7 +168,7 @@ sl_err sl_tls_ctx_new(uint16_t version_min, uint16_t version_max, SSL_CTX **out)
     SSL_CTX_set_security_level(ctx, 2); /* 112 bits: DH, RSA and DSA of 2048 bits (V6) */
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_clear_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(ctx, 0);
     SSL_CTX_set_max_cert_list(ctx, SL_CERT_CHAIN_BYTES_MAX);
     SSL_CTX_set_max_early_data(ctx, 0);

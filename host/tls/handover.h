@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a finished AES-GCM leg to record keys. OpenSSL's key-log callback gave the secrets, into secret memory and nowhere else; its
- * message callback counted the records that were spent under the application keys. After the hand-over the SSL object is gone.
+ * From a finished AES-GCM leg to record keys. OpenSSL's key-log callback (of TLS 1.2: the session) gave the secrets, into secret
+ * memory and nowhere else; its message callback counted the records that were spent under the application keys. After the hand-over
+ * the SSL object is gone.
  *
  *   TLS 1.2: one Finished in each direction.  TLS 1.3: NewSessionTicket, sent by the client leg, absorbed by the server leg.
  */

@@ -249,8 +249,13 @@ static bool is_tls_so_far(const struct sl_leg *leg)
 static enum sl_leg_state finish(struct sl_leg *leg)
 {
     sl_leg_note_selection(leg);
+    sl_leg_note_master(leg);
+    leg->keys_come = false;
+    sl_leg_listen(leg);
     leg->info.stage = SLUICE__V1__STAGE__STAGE_POST_HANDSHAKE;
     leg->state = SL_LEG_DONE;
+    if (sl_leg_needs_openssl(leg)) /* it stays: idle, it should be small */
+        SSL_set_mode(leg->ssl, SSL_MODE_RELEASE_BUFFERS);
     return leg->state;
 }
 
@@ -263,6 +268,7 @@ enum sl_leg_state sl_leg_step(struct sl_leg *leg)
         return leg->state;
     }
     ERR_clear_error();
+    sl_leg_listen(leg);
     int result = SSL_do_handshake(leg->ssl);
     if (result == 1)
         return finish(leg);

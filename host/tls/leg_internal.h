@@ -8,7 +8,7 @@
 #include "tls/context.h"
 #include "tls/leg.h"
 
-/* What the key-log callback gave. Secret memory; wiped at the hand-over. */
+/* What the key-log callback gave; of TLS 1.2 what the session holds. Secret memory; wiped at the hand-over. */
 struct sl_leg_secrets {
     uint8_t master[SL_TLS12_MASTER_BYTES];
     uint8_t client_traffic[SL_TLS_HASH_MAX], server_traffic[SL_TLS_HASH_MAX];
@@ -20,7 +20,8 @@ struct sl_leg {
     struct sl_tls_context *context;
     bool to_client; /* Sluice is the TLS server */
     bool eof;
-    bool began; /* OpenSSL has taken bytes of the peer's */
+    bool keys_come; /* the Finished went by: the next secrets are those of the application data */
+    bool began;     /* OpenSSL has taken bytes of the peer's */
     enum sl_leg_state state;
     struct sl_buf in, out;
     size_t in_limit; /* bytes of `in` that OpenSSL may take; SIZE_MAX: all */
@@ -42,7 +43,9 @@ BIO_METHOD *sl_leg_bio_method_new(void);
 void sl_leg_fail(struct sl_leg *leg, Sluice__V1__Cause cause, const char *error);
 
 /* ---- leg_observe.c: what the wire shows ---- */
-void sl_leg_observe(SSL_CTX *ctx); /* message and key-log callbacks */
+void sl_leg_observe(SSL_CTX *ctx);           /* the message callback */
+void sl_leg_listen(struct sl_leg *leg);      /* before OpenSSL works for this leg: the key log of its SSL_CTX, on or off */
+void sl_leg_note_master(struct sl_leg *leg); /* at the end of the handshake: the secret of TLS 1.2 */
 void sl_leg_note_alert(struct sl_leg *leg, bool sent, uint8_t level, uint8_t code);
 /* Fills in what was selected so far. */
 void sl_leg_note_selection(struct sl_leg *leg);

@@ -109,6 +109,10 @@ static void on_handshake(struct sl_leg *leg, bool written, const uint8_t *messag
 
     if (len < HANDSHAKE_HEADER_BYTES || leg->state == SL_LEG_DONE)
         return;
+    if (message[0] == MSG_FINISHED) { /* the traffic secrets come next */
+        leg->keys_come = true;
+        sl_leg_listen(leg);
+    }
     if (message[0] == MSG_SERVER_HELLO && is_retry(message, len)) {
         leg->info.hello_retry = true;
         return;
@@ -174,7 +178,7 @@ static size_t unhex(const char *text, uint8_t *out, size_t cap)
     return n;
 }
 
-/* "LABEL client_random secret": the only place where a secret is text, in memory that OpenSSL wipes. */
+/* TLS 1.3. "LABEL client_random secret": the only place where a secret is text, in memory that OpenSSL wipes. */
 static void on_key_log(const SSL *ssl, const char *line)
 {
     struct sl_leg *leg = sl_leg_of(ssl);
@@ -186,9 +190,7 @@ static void on_key_log(const SSL *ssl, const char *line)
 
     secret++;
 #define IS(name) (label == sizeof(name) - 1 && memcmp(line, name, sizeof(name) - 1) == 0)
-    if (IS("CLIENT_RANDOM")) {
-        s->master_len = unhex(secret, s->master, sizeof s->master);
-    } else if (IS("CLIENT_TRAFFIC_SECRET_0")) {
+    if (IS("CLIENT_TRAFFIC_SECRET_0")) {
         s->client_traffic_len = unhex(secret, s->client_traffic, sizeof s->client_traffic);
         *(leg->to_client ? &leg->records_read : &leg->records_written) = 0;
     } else if (IS("SERVER_TRAFFIC_SECRET_0")) {
@@ -201,7 +203,19 @@ static void on_key_log(const SSL *ssl, const char *line)
 void sl_leg_observe(SSL_CTX *ctx)
 {
     SSL_CTX_set_msg_callback(ctx, on_message);
-    SSL_CTX_set_keylog_callback(ctx, on_key_log);
+}
+
+/* OpenSSL writes every secret as text, byte by byte, if there is a callback: so there is one only when the wanted secrets come. */
+void sl_leg_listen(struct sl_leg *leg)
+{
+    SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(leg->ssl), leg->keys_come ? on_key_log : NULL);
+}
+
+void sl_leg_note_master(struct sl_leg *leg)
+{
+    struct sl_leg_secrets *s = leg->secrets;
+    if (SSL_version(leg->ssl) == SL_TLS12)
+        s->master_len = SSL_SESSION_get_master_key(SSL_get_session(leg->ssl), s->master, sizeof s->master);
 }
 
 /* ---- selection ---- */
