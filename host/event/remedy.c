@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "event/event.h"
 #include "event/explain.h"
+#include "rpc/message.h"
 
 enum { NAME_BYTES = 128 };
 
@@ -105,7 +106,7 @@ static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, cons
                                  (config->n_trusted_certificates + 1) * sizeof(Sluice__V1__TrustedCertificate *))))
         err = SL_ERR_NOMEM;
     if (err) {
-        sluice__v1__trusted_certificate__free_unpacked(t, NULL);
+        sl_rpc_message_free(&t->base);
         return err == SL_ERR_NOMEM ? sl_fail(diag, err, "out of memory") : err;
     }
     config->trusted_certificates = more;
@@ -163,7 +164,7 @@ static sl_err bypass(Sluice__V1__Config *config, const Sluice__V1__Event *e, con
         !(more = realloc(config->decryption_rules, (config->n_decryption_rules + 1) * sizeof(Sluice__V1__DecryptionRule *))))
         err = SL_ERR_NOMEM;
     if (err) {
-        sluice__v1__decryption_rule__free_unpacked(r, NULL);
+        sl_rpc_message_free(&r->base);
         return err == SL_ERR_NOMEM ? sl_fail(diag, err, "out of memory") : err;
     }
     config->decryption_rules = more;
