@@ -59,7 +59,8 @@ static int teardown(void **state)
         snprintf(path, sizeof(path), "%s/%s", s->folder, entry->d_name);
         unlink(path);
     }
-    closedir(d);
+    if (d)
+        closedir(d);
     int rc = rmdir(s->folder);
     free(s);
     return rc;
