@@ -64,7 +64,7 @@ static sl_err sync_folder(const char *folder)
 /* The file has its whole content or is not there; mode 0600. Without replace an existing one is left alone: SL_ERR_EXISTS. */
 static sl_err write_atomically(const char *folder, const char *path, const char *bytes, size_t len, bool replace)
 {
-    struct path temporary;
+    struct path temporary = {""};
     sl_err err = join(folder, ".new-XXXXXX", &temporary, NULL);
     int fd, saved;
 
@@ -191,7 +191,7 @@ Exit:
 
 static sl_err get_passphrase(const char *folder, const char *configured, bool make, struct passphrase *out, struct sl_diag *diag)
 {
-    struct path path;
+    struct path path = {""};
     bool own;
     sl_err err = passphrase_path(folder, configured, &path, &own, diag);
 
@@ -288,7 +288,7 @@ sl_err sl_ca_init(const char *folder, const char *passphrase_file, const struct 
                   struct sl_ca **out, struct sl_diag *diag)
 {
     struct passphrase phrase = {0};
-    struct path path;
+    struct path path = {""};
     struct sl_ca *ca = NULL;
     sl_err err;
 
@@ -342,7 +342,7 @@ Exit:
 sl_err sl_ca_load(const char *folder, const char *passphrase_file, struct sl_ca **out, struct sl_diag *diag)
 {
     struct passphrase phrase = {0};
-    struct path path;
+    struct path path = {""};
     X509 *cert = NULL;
     X509_SIG *sealed = NULL;
     EVP_PKEY *key = NULL;
@@ -366,7 +366,7 @@ Exit:
 
 sl_err sl_ca_read_certificate(const char *folder, X509 **out, struct sl_diag *diag)
 {
-    struct path path;
+    struct path path = {""};
     X509 *cert = NULL;
     X509_SIG *sealed = NULL;
     sl_err err = read_ca_file(folder, &path, &cert, &sealed, diag);

@@ -59,11 +59,12 @@ static sl_err load_file(const char *path, struct file *out, struct sl_diag *diag
     }
     if (fd >= 0)
         close(fd);
-    if (err)
+    if (err || !f.bytes) {
         free(f.bytes);
-    else
-        *out = f;
-    return err;
+        return err ? err : SL_ERR_NOMEM;
+    }
+    *out = f;
+    return SL_OK;
 }
 
 sl_err sl_trust_add_anchor(struct sl_trust *trust, X509 *cert)
