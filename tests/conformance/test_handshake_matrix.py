@@ -160,10 +160,10 @@ REFUSED = [
     ("not-tls", (), "SRV_NOT_TLS", None, None, 80),
     ("banner", (), "SRV_NOT_TLS", None, None, 80),
     ("garbage", (), "SRV_NOT_TLS", None, None, 80),
-    ("eof-accept", (), "SRV_EOF", 50, None, 80),
-    ("eof-hello", (), "SRV_EOF", 50, None, 80),
-    ("half-hello", (), "SRV_EOF", 50, None, 80),
-    ("cut-eof", (), "SRV_EOF", 50, None, 80),
+    ("eof-accept", (), "SRV_EOF", None, None, 80),
+    ("eof-hello", (), "SRV_EOF", None, None, 80),
+    ("half-hello", (), "SRV_EOF", None, None, 80),
+    ("cut-eof", (), "SRV_EOF", None, None, 80),
 ]
 
 
