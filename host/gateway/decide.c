@@ -59,7 +59,9 @@ static bool plan_tls(struct sl_flow *f, const struct sl_policy_decryption *d, co
 {
     switch (d->action) {
     case SLUICE__V1__DECRYPTION_ACTION__DECRYPT:
-        f->plan = SL_PLAN_DECRYPT;
+        f->plan = f->overload ? SL_PLAN_BYPASS : SL_PLAN_DECRYPT;
+        if (f->overload)
+            sl_report_decision(f, "bypass", "overload");
         return true;
     case SLUICE__V1__DECRYPTION_ACTION__BLOCK:
     case SLUICE__V1__DECRYPTION_ACTION__BLOCK_RESET:

@@ -73,9 +73,9 @@ static void expire(struct sl_flow *f)
     case SL_FLOW_RELAY:
         sl_flow_fail(f, CAUSE(TIMEOUT_IDLE), STAGE(RECORD), "no byte in either direction");
         break;
-    case SL_FLOW_LINGER:
+    case SL_FLOW_LINGER: /* without a reset, which would also take back what the kernel has still to send */
     case SL_FLOW_CLOSED:
-        sl_flow_end(f, true);
+        sl_flow_end(f, false);
         break;
     }
 }
@@ -96,13 +96,15 @@ void sl_flow_tick(struct sl_worker *w)
         }
 }
 
-void sl_flow_end_all(struct sl_worker *w)
+void sl_flow_end_all(struct sl_worker *w, bool at_once)
 {
     struct sl_link *lists[] = {&w->handshaking, &w->relaying};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         while (!sl_list_empty(lists[i]))
             sl_flow_fail(sl_container_of(lists[i]->next, struct sl_flow, link), CAUSE(SHUTDOWN), STAGE(TCP),
                          "the gateway was stopped");
+    if (!at_once)
+        return;
     for (struct sl_link *l = w->lingering.next, *next; l != &w->lingering; l = next) {
         next = l->next;
         sl_flow_end(sl_container_of(l, struct sl_flow, link), true);
@@ -200,7 +202,7 @@ void sl_flow_end(struct sl_flow *f, bool reset)
     if (f->state == SL_FLOW_CLOSED)
         return;
     sl_report_finish(f, CAUSE(CAUSE_NONE), STAGE(UNSPECIFIED), NULL);
-    if (reset || f->state == SL_FLOW_LINGER) {
+    if (reset || f->state == SL_FLOW_LINGER || !f->counted) { /* what no limit counts must not hold a descriptor for longer */
         close_both(f, reset);
         return;
     }
@@ -249,8 +251,10 @@ static bool tell_client(struct sl_flow *f, Sluice__V1__Cause cause)
         if (!f->hello_seen || !sl_alert_for_cause(cause, &description))
             return false;
         sl_plain_alert(description, record);
+        if (sl_socket_send(&f->client, record, sizeof record))
+            return false;
         sl_flow_note_alert(f, SL_TLS_ALERT_FATAL, description, SLUICE__V1__ALERT_DIRECTION__SENT_TO_CLIENT);
-        return sl_socket_send(&f->client, record, sizeof record) == SL_OK;
+        return true;
     case SL_FLOW_CLIENT_HANDSHAKE: /* the leg has said what there was to say */
         return true;
     case SL_FLOW_RELAY:
@@ -277,21 +281,23 @@ void sl_flow_fail(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__Stage 
 
 static sl_err next_server_address(struct sl_flow *f)
 {
-    for (; f->next_address; f->next_address = f->next_address->ai_next) {
+    for (; f->next_address && f->addresses_tried < SL_FLOW_ADDRESSES_MAX; f->next_address = f->next_address->ai_next) {
         struct sl_endpoint at;
         sl_endpoint_from_sockaddr(f->next_address->ai_addr, &at);
         if (f->worker->gateway->options.allow_local_servers || !sl_net_guard_forbids(f->worker->guard, &at)) {
             f->server_at = at;
             f->next_address = f->next_address->ai_next;
+            f->addresses_tried++;
             return SL_OK;
         }
     }
     return SL_ERR_NOT_FOUND;
 }
 
+/* The name's next address, but only until one was reached: what was decided and proved since then holds for that one alone. */
 static void connect_failed(struct sl_flow *f, int error)
 {
-    if (next_server_address(f) == SL_OK && sl_decide_addresses(f)) {
+    if (!f->tunnel && next_server_address(f) == SL_OK && sl_decide_addresses(f)) {
         sl_flow_set_state(f, SL_FLOW_RECONNECT);
         if (sl_socket_is_open(&f->server))
             sl_socket_close(&f->server, true);
@@ -368,14 +374,9 @@ static void on_server_event(struct sl_socket *s, bool readable, bool writable)
         break;
     }
     case SL_FLOW_SERVER_HANDSHAKE:
-        if (writable && sl_socket_flush(s))
-            sl_handshake_server_failed(f, CAUSE(SRV_RESET), STAGE(SERVER_HELLO), "the server reset the connection");
-        else if (readable)
-            sl_handshake_server_readable(f);
-        break;
     case SL_FLOW_CLIENT_HANDSHAKE:
-        if (readable)
-            sl_handshake_server_readable(f);
+        if ((writable && sl_socket_flush(s)) || readable)
+            sl_handshake_server_readable(f); /* reading tells what is wrong */
         break;
     case SL_FLOW_RELAY:
         sl_relay_event(f, s, readable, writable);
@@ -650,7 +651,7 @@ static struct sl_flow *new_flow(struct sl_worker *w, const struct sl_listener *l
     return f;
 }
 
-/* Counts the flow in. Beyond a limit policy says whether it is refused (false) or passes undecrypted. */
+/* Counts the flow in. Beyond a limit policy says whether it is refused (false) or passes undecrypted, as far as rules let it. */
 static bool admit(struct sl_flow *f)
 {
     const Sluice__V1__Settings *s = settings(f);
@@ -661,8 +662,7 @@ static bool admit(struct sl_flow *f)
         return true;
     sl_metric_add(f->worker->gateway->metrics.refused_limit, 1);
     if (s->on_overload == SLUICE__V1__FAILURE_ACTION__FAIL_BYPASS && f->kind == SL_LISTEN_TRANSPARENT) {
-        f->plan = SL_PLAN_BYPASS;
-        sl_report_decision(f, "bypass", "overload");
+        f->overload = true;
         return true;
     }
     sl_flow_fail(f,
@@ -708,8 +708,6 @@ void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, co
         return;
     f->client.reading = true;
     sl_socket_update(&f->client);
-    if (f->plan == SL_PLAN_BYPASS)
-        sl_flow_connect(f);
 }
 
 sl_err sl_flow_worker_init(struct sl_worker *w)

@@ -32,5 +32,6 @@
 sl_err sl_flow_worker_init(struct sl_worker *w); /* creates w->tls and w->leaves */
 void sl_flow_accept(struct sl_worker *w, const struct sl_listener *l, int fd, const struct sl_endpoint *client,
                     const struct sl_endpoint *local);
-void sl_flow_tick(struct sl_worker *w);    /* ends flows whose time is over */
-void sl_flow_end_all(struct sl_worker *w); /* cause SHUTDOWN */
+void sl_flow_tick(struct sl_worker *w); /* ends flows whose time is over */
+/* Cause SHUTDOWN. at_once: also those that only linger, so that nothing is left once the loop has closed their sockets. */
+void sl_flow_end_all(struct sl_worker *w, bool at_once);

@@ -44,6 +44,7 @@ enum sl_direction { SL_TO_SERVER, SL_TO_CLIENT, SL_DIRECTIONS };
 
 enum {
     SL_FLOW_LATE_ALERTS = 4,   /* alerts noted while the event is packed away */
+    SL_FLOW_ADDRESSES_MAX = 8, /* of one name, tried one after the other: an answer can hold thousands */
     SL_FLOW_SANS_REPORTED = 50 /* names of the server's certificate in an event; its DER has all of them */
 };
 
@@ -77,6 +78,7 @@ struct sl_flow {
     enum sl_relay_kind relay;
     enum sl_listener_kind kind;
     bool counted;         /* in the limits */
+    bool overload;        /* beyond a limit, and policy lets such flows pass undecrypted */
     bool tunnel;          /* explicit: the "200" was sent */
     bool hello_seen;      /* the client speaks TLS */
     bool block_reset;     /* a rule wants a reset rather than an alert */
@@ -95,11 +97,13 @@ struct sl_flow {
     struct sl_handshake *handshake;
     uv_getaddrinfo_t *resolving;
     struct addrinfo *resolved, *next_address;
+    unsigned addresses_tried;
 
     struct sl_flow_direction direction[SL_DIRECTIONS];
     struct sl_transcoder *transcoder[SL_DIRECTIONS]; /* SL_RELAY_RECORDS */
     struct sl_server_leg *server_leg;                /* SL_RELAY_OPENSSL */
     struct sl_client_leg *client_leg;
+    bool closed[SL_DIRECTIONS];              /* SL_RELAY_OPENSSL: the sender has sent close_notify */
     uint64_t earlier_sent, earlier_received; /* bytes of a first server connection that was given up */
 
     Sluice__V1__Event *event; /* what is known so far; NULL while packed */

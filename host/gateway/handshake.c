@@ -92,6 +92,14 @@ static void server_leg_failed(struct sl_flow *f)
     sl_handshake_server_failed(f, info->cause, info->stage, info->error);
 }
 
+/* As above, but the client has its ServerHello: no bypass can follow. */
+static void server_leg_lost(struct sl_flow *f)
+{
+    const struct sl_leg_info *info = sl_leg_info(server_leg(f));
+    sl_report_server_leg(f);
+    sl_flow_fail(f, info->cause, info->stage, info->error);
+}
+
 static void start_client(struct sl_flow *f);
 
 static void server_done(struct sl_flow *f)
@@ -162,7 +170,7 @@ static sl_err feed_from(struct sl_flow *f, struct sl_leg *leg, struct sl_socket 
     sl_err err = sl_socket_read(s, f->worker->in, SL_WORKER_IN_BYTES, &len);
     if (err)
         return err;
-    if (len == 0)
+    if (len == 0 && sl_leg_state(leg) != SL_LEG_DONE) /* a finished leg is relayed: the relay passes the end on */
         sl_leg_feed_eof(leg);
     return len ? sl_leg_feed(leg, f->worker->in, len) : SL_OK;
 }
@@ -187,7 +195,7 @@ void sl_handshake_server_readable(struct sl_flow *f)
     if (!err && !f->server.eof)
         err = sl_server_leg_absorb(f->handshake->server_leg);
     if (SL_ERR_IS_PEER_ALERT(err))
-        server_leg_failed(f);
+        server_leg_lost(f);
     else if (err)
         sl_flow_fail(f, CAUSE(SRV_RESET), STAGE(POST_HANDSHAKE), "the server broke off before the client's handshake was complete");
     else

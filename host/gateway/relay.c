@@ -36,24 +36,40 @@ static void update(struct sl_flow *f)
 {
     if (f->state != SL_FLOW_RELAY)
         return;
-    f->client.reading = sl_socket_queued(&f->server) < QUEUE_HIGH;
-    f->server.reading = sl_socket_queued(&f->client) < QUEUE_HIGH;
+    f->client.reading = !f->server.broken && sl_socket_queued(&f->server) < QUEUE_HIGH;
+    f->server.reading = !f->client.broken && sl_socket_queued(&f->client) < QUEUE_HIGH;
     sl_socket_update(&f->client);
     sl_socket_update(&f->server);
 }
 
-/* A side vanished. After it had said that it is done (FIN or close_notify) that is how many programs close; before, it is a
- * failure. */
+/* Nothing moves in this direction any more, and what was to move has left. */
+static bool finished(struct sl_flow *f, enum sl_direction d)
+{
+    const struct sl_socket *from = source(f, d), *to = sink(f, d);
+    return to->broken || ((from->eof || from->lost) && to->fin_sent);
+}
+
+static void end_if_done(struct sl_flow *f)
+{
+    if (f->state == SL_FLOW_RELAY && finished(f, SL_TO_SERVER) && finished(f, SL_TO_CLIENT))
+        sl_flow_end(f, false);
+}
+
+/* A side vanished. What it sent before still goes to the other side. After it had said that it is done (FIN or close_notify) that
+ * is how many programs close; before, it is a failure. */
 static void side_broken(struct sl_flow *f, struct sl_socket *s)
 {
     enum sl_direction from_it = s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT;
     struct sl_transcoder_status status = {0};
 
+    if (!s->eof && !s->lost && !sink(f, from_it)->broken)
+        return; /* to be read to its end */
     if (f->relay == SL_RELAY_RECORDS)
         sl_transcoder_status(f->transcoder[from_it], &status);
-    if (s->eof || status.close_notify || status.alerted)
-        sl_flow_end(f, true);
-    else if (s == &f->client)
+    if (s->eof || status.close_notify || status.alerted || f->closed[from_it]) {
+        sl_socket_shutdown(sink(f, from_it));
+        end_if_done(f);
+    } else if (s == &f->client)
         sl_flow_fail(f, SLUICE__V1__CAUSE__CLI_RESET, SLUICE__V1__STAGE__STAGE_RECORD, "the client reset the connection");
     else
         sl_flow_fail(f, SLUICE__V1__CAUSE__SRV_RESET, SLUICE__V1__STAGE__STAGE_RECORD, "the server reset the connection");
@@ -62,10 +78,10 @@ static void side_broken(struct sl_flow *f, struct sl_socket *s)
 static void send_on(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
 {
     struct sl_socket *to = sink(f, d);
-    sl_err err = len ? sl_socket_send(to, bytes, len) : SL_OK;
+    sl_err err = len ? sl_socket_send(to, bytes, len) : SL_OK; /* SL_ERR_STATE: OpenSSL answers a peer whose stream has its end */
     if (err == SL_ERR_IO)
         side_broken(f, to);
-    else if (err)
+    else if (err == SL_ERR_LIMIT || err == SL_ERR_NOMEM)
         sl_flow_fail(f, SLUICE__V1__CAUSE__RES_MEMORY, SLUICE__V1__STAGE__STAGE_RECORD, sl_err_str(err));
 }
 
@@ -77,10 +93,11 @@ static void send_alert(struct sl_flow *f, enum sl_direction d, uint8_t descripti
     size_t len = 0;
     if (sl_transcoder_seal_alert(f->transcoder[d], SL_TLS_ALERT_FATAL, description, record, sizeof record, &len))
         return; /* inside a record only a reset remains; the poisoned or missing tag makes the receiver discard it */
+    if (sl_socket_send(sink(f, d), record, len))
+        return;
     sl_flow_note_alert(f, SL_TLS_ALERT_FATAL, description,
                        d == SL_TO_SERVER ? SLUICE__V1__ALERT_DIRECTION__SENT_TO_SERVER
                                          : SLUICE__V1__ALERT_DIRECTION__SENT_TO_CLIENT);
-    sl_socket_send(sink(f, d), record, len);
 }
 
 /* The transcoder of direction d is dead: its sender learns why, its receiver that the stream ends here. */
@@ -150,36 +167,37 @@ static void send_output(struct sl_flow *f, struct sl_socket *s)
     sl_leg_consume(leg, len);
 }
 
-static void leg_failed(struct sl_flow *f, struct sl_leg *from, struct sl_leg *to, struct sl_socket *sink)
+/* The other leg gets no close_notify: its peer must see that the stream was cut (RFC 8446 section 6.1). */
+static void leg_failed(struct sl_flow *f, const struct sl_leg *leg)
 {
-    const struct sl_leg_info *info = sl_leg_info(from);
+    const struct sl_leg_info *info = sl_leg_info(leg);
     for (size_t i = 0; i < info->alert_count; i++)
         if (info->alerts[i].code != SL_TLS_CLOSE_NOTIFY)
             sl_flow_note_alert(f, info->alerts[i].level, info->alerts[i].code, info->alerts[i].direction);
-    sl_leg_app_close(to);
-    send_output(f, sink);
     sl_flow_fail(f, info->cause, SLUICE__V1__STAGE__STAGE_RECORD, info->error);
 }
 
 static void deliver_openssl(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
 {
-    struct sl_leg *from = leg_of(f, source(f, d)), *to = leg_of(f, sink(f, d));
+    struct sl_leg *from = leg_of(f, source(f, d)), *to = leg_of(f, sink(f, d)), *at_work = from;
     sl_err err = len ? sl_leg_feed(from, bytes, len) : SL_OK;
 
     while (!err && f->state == SL_FLOW_RELAY) {
         size_t got = 0;
         err = sl_leg_app_read(from, f->worker->out, SL_TLS_PLAINTEXT_MAX, &got);
-        if (!err)
-            err = sl_leg_app_write(to, f->worker->out, got);
-        if (err == SL_ERR_NOT_FOUND)
+        if (err == SL_ERR_NOT_FOUND) {
+            f->closed[d] = true;
             sl_leg_app_close(to);
+        } else if (!err && (err = sl_leg_app_write(to, f->worker->out, got))) {
+            at_work = to;
+        }
         send_output(f, sink(f, d));
     }
     if (f->state != SL_FLOW_RELAY)
         return;
     send_output(f, source(f, d)); /* a KeyUpdate that was asked for, an alert */
     if (f->state == SL_FLOW_RELAY && err != SL_ERR_AGAIN && err != SL_ERR_NOT_FOUND)
-        leg_failed(f, from, to, sink(f, d));
+        leg_failed(f, at_work);
 }
 
 /* ---- all ---- */
@@ -199,17 +217,12 @@ static void deliver(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes
     }
 }
 
-static void end_if_done(struct sl_flow *f)
-{
-    if (f->state == SL_FLOW_RELAY && f->client.eof && f->server.eof && f->client.fin_sent && f->server.fin_sent)
-        sl_flow_end(f, false);
-}
-
 static void pump(struct sl_flow *f, enum sl_direction d)
 {
     struct sl_socket *from = source(f, d), *to = sink(f, d);
 
-    for (int round = 0; round < PUMP_ROUNDS && f->state == SL_FLOW_RELAY && sl_socket_queued(to) < QUEUE_HIGH && !from->eof;
+    for (int round = 0;
+         round < PUMP_ROUNDS && f->state == SL_FLOW_RELAY && sl_socket_queued(to) < QUEUE_HIGH && !from->eof && !to->broken;
          round++) {
         size_t len = 0;
         sl_err err = sl_socket_read(from, f->worker->in, SL_WORKER_IN_BYTES, &len);
@@ -217,7 +230,7 @@ static void pump(struct sl_flow *f, enum sl_direction d)
             break;
         if (err) {
             side_broken(f, from);
-            return;
+            break;
         }
         sl_flow_touch(f);
         if (len > 0)
@@ -236,10 +249,10 @@ void sl_relay_event(struct sl_flow *f, struct sl_socket *s, bool readable, bool 
     if (writable) {
         if (sl_socket_flush(s)) {
             side_broken(f, s);
-            return;
+        } else {
+            sl_flow_touch(f);
+            end_if_done(f);
         }
-        sl_flow_touch(f);
-        end_if_done(f);
     }
     if (readable && f->state == SL_FLOW_RELAY)
         pump(f, s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT);

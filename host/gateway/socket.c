@@ -12,8 +12,11 @@
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sl_socket *s = poll->data;
-    /* An error status means EPOLLERR or worse: both handlers look, and their system calls tell the error. */
+    /* An error status means EPOLLERR or worse: both handlers look, and their system calls tell the error. libuv has stopped polling
+     * then, though there may be bytes left to read from before the error. */
     bool failed = status < 0;
+    if (failed)
+        s->interest = 0;
     s->on_event(s, failed || (events & (UV_READABLE | UV_DISCONNECT)), failed || (events & UV_WRITABLE));
 }
 
@@ -40,20 +43,33 @@ bool sl_socket_is_open(const struct sl_socket *s)
     return s->fd >= 0;
 }
 
+/* After a failed system call. Linux tells a reset that follows the peer's FIN (EPIPE) from any other (ECONNRESET), once. */
+static void note_error(struct sl_socket *s)
+{
+    if (!s->broken)
+        s->ended = errno == EPIPE;
+    s->broken = true;
+    sl_buf_free(&s->out);
+}
+
 sl_err sl_socket_read(struct sl_socket *s, uint8_t *out, size_t cap, size_t *len)
 {
     *len = 0;
-    if (s->fd < 0 || s->broken)
+    if (s->fd < 0 || s->lost)
         return SL_ERR_IO;
     if (s->eof)
         return SL_OK;
     ssize_t n = recv(s->fd, out, cap, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return SL_ERR_AGAIN;
     if (n < 0) {
-        if (errno == EAGAIN || errno == EINTR)
-            return SL_ERR_AGAIN;
-        s->broken = true;
-        return SL_ERR_IO;
+        note_error(s);
+        n = 0;
     }
+    /* A reset is told once; afterwards it looks like the end of the stream. */
+    s->lost = n == 0 && s->broken && !s->ended;
+    if (s->lost)
+        return SL_ERR_IO;
     s->eof = n == 0;
     s->bytes_in += (uint64_t)n;
     *len = (size_t)n;
@@ -71,7 +87,7 @@ static sl_err send_some(struct sl_socket *s, const uint8_t *bytes, size_t len, s
         if (n < 0 && errno == EAGAIN)
             break;
         if (n < 0) {
-            s->broken = true;
+            note_error(s);
             return SL_ERR_IO;
         }
         *sent += (size_t)n;
@@ -92,7 +108,9 @@ sl_err sl_socket_send(struct sl_socket *s, const void *bytes, size_t len)
         if (err)
             return err;
     }
-    return sent < len ? sl_buf_append(&s->out, (const uint8_t *)bytes + sent, len - sent) : SL_OK;
+    sl_err err = sent < len ? sl_buf_append(&s->out, (const uint8_t *)bytes + sent, len - sent) : SL_OK;
+    s->broken = err != SL_OK;
+    return err;
 }
 
 sl_err sl_socket_flush(struct sl_socket *s)
@@ -104,14 +122,15 @@ sl_err sl_socket_flush(struct sl_socket *s)
         return SL_OK;
     if (sl_buf_len(&s->out) > 0) {
         sl_err err = send_some(s, sl_buf_data(&s->out), sl_buf_len(&s->out), &sent);
-        sl_buf_consume(&s->out, sent);
         if (err)
             return err;
+        sl_buf_consume(&s->out, sent);
     }
     if (s->fin && !s->fin_sent && sl_buf_len(&s->out) == 0) {
         s->fin_sent = true;
         if (shutdown(s->fd, SHUT_WR)) {
-            s->broken = true;
+            errno = sl_net_error(s->fd);
+            note_error(s);
             return SL_ERR_IO;
         }
     }
@@ -134,11 +153,10 @@ void sl_socket_update(struct sl_socket *s)
     if (s->fd < 0 || s->closing)
         return;
     int interest = 0;
-    if (!s->broken) {
-        interest |= s->reading && !s->eof ? UV_READABLE : 0;
-        interest |= s->watching && !s->reading && !s->eof ? UV_DISCONNECT : 0;
+    if (!s->lost && !s->eof)
+        interest |= s->reading ? UV_READABLE : s->watching ? UV_DISCONNECT : 0;
+    if (!s->broken)
         interest |= s->connecting || sl_buf_len(&s->out) > 0 ? UV_WRITABLE : 0;
-    }
     if (interest == s->interest)
         return;
     s->interest = interest;

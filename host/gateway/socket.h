@@ -29,7 +29,9 @@ struct sl_socket {
     bool eof;      /* the peer has sent its FIN and it was read */
     bool fin;      /* our FIN is due once the queue is empty */
     bool fin_sent;
-    bool broken; /* reset, or a write failed: nothing can be sent any more */
+    bool broken; /* reset, or a write failed: nothing can be sent any more, but what came before may wait to be read */
+    bool ended;  /* broken after the peer's FIN: what waits is its whole stream */
+    bool lost;   /* broken, and nothing is left to read */
     bool closing;
     int interest; /* what libuv was told last */
     struct sl_buf out;
@@ -45,12 +47,12 @@ sl_err sl_socket_open(struct sl_socket *s, uv_loop_t *loop, int fd, bool connect
 
 bool sl_socket_is_open(const struct sl_socket *s);
 
-/* Reads at most cap bytes. SL_OK: *len bytes, 0 at the end of the stream (eof is set). SL_ERR_AGAIN. SL_ERR_IO: reset (broken is
+/* Reads at most cap bytes. SL_OK: *len bytes, 0 at the end of the stream (eof is set). SL_ERR_AGAIN. SL_ERR_IO: reset (lost is
  * set). */
 sl_err sl_socket_read(struct sl_socket *s, uint8_t *out, size_t cap, size_t *len);
 
 /* Sends what goes now and queues the rest. SL_ERR_IO: broken. SL_ERR_STATE: after sl_socket_shutdown. SL_ERR_LIMIT, SL_ERR_NOMEM:
- * the queue can't take it. */
+ * the queue can't take it; since bytes are then missing, the socket is broken. */
 sl_err sl_socket_send(struct sl_socket *s, const void *bytes, size_t len);
 
 /* Sends queued bytes, and the FIN when its turn has come. To be called on writable events. */

@@ -95,7 +95,7 @@ static void on_wake(uv_async_t *async)
     if (atomic_load(&g->stop_accepting))
         stop_accepting(w);
     if (atomic_load(&g->end_flows))
-        sl_flow_end_all(w);
+        sl_flow_end_all(w, atomic_load(&g->quit));
     if (atomic_load(&g->quit) && !w->stopping) {
         w->stopping = true;
         uv_close((uv_handle_t *)&w->tick, NULL);
