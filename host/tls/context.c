@@ -101,8 +101,11 @@ void sl_tls_context_free(struct sl_tls_context *c)
     if (!c)
         return;
     sl_sessions_free(c->sessions);
-    while (c->oldest)
-        drop_ctx(c, c->oldest);
+    for (struct sl_server_ctx *e = c->newest, *next; e; e = next) {
+        next = e->older;
+        SSL_CTX_free(e->ctx);
+        free(e);
+    }
     for (size_t i = 0; i < SL_CLIENT_CTX_COUNT; i++)
         SSL_CTX_free(c->client_ctx[i]);
     EVP_CIPHER_free(c->ticket_cipher);
@@ -150,10 +153,11 @@ sl_err sl_server_ctx_get(struct sl_tls_context *c, const struct sl_offer *offer,
         return err;
     }
     memcpy(e->hash, offer->hash, sizeof e->hash);
-    push_ctx(c, e);
-    c->stats.openssl_contexts_made++;
-    if (++c->server_ctx_count > c->shared->options.openssl_contexts_max)
+    if (c->oldest && c->server_ctx_count >= c->shared->options.openssl_contexts_max)
         drop_ctx(c, c->oldest);
+    push_ctx(c, e);
+    c->server_ctx_count++;
+    c->stats.openssl_contexts_made++;
     *out = e->ctx;
     return SL_OK;
 }
