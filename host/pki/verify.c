@@ -124,7 +124,7 @@ static bool add_cert(EVP_MD_CTX *hash, const X509 *cert)
     return sl_cert_sha256(cert, sha256) == SL_OK && add(hash, sha256, sizeof(sha256));
 }
 
-static sl_err bind_inputs(const struct job *j, uint8_t out[static SL_SHA256_LEN])
+static sl_err bind_inputs(const struct job *j, const uint8_t leaf[static SL_SHA256_LEN], uint8_t out[static SL_SHA256_LEN])
 {
     const struct sl_verify_request *r = j->request;
     const uint8_t small[] = {(uint8_t)r->revocation, (uint8_t)(r->port >> 8), (uint8_t)r->port};
@@ -133,10 +133,12 @@ static sl_err bind_inputs(const struct job *j, uint8_t out[static SL_SHA256_LEN]
     bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 && add(hash, j->trust->id, sizeof(j->trust->id)) &&
                 add(hash, small, sizeof(small)) && add(hash, j->host.text, strlen(j->host.text)) &&
                 add(hash, j->address.text, strlen(j->address.text)) && add(hash, r->staple, r->staple ? r->staple_len : 0) &&
-                add_cert(hash, r->leaf);
+                add(hash, leaf, SL_SHA256_LEN);
 
-    for (int i = 0; good && i < count; i++)
-        good = add_cert(hash, sk_X509_value(r->presented, i));
+    for (int i = 0; good && i < count; i++) {
+        const X509 *cert = sk_X509_value(r->presented, i);
+        good = cert == r->leaf ? add(hash, leaf, SL_SHA256_LEN) : add_cert(hash, cert);
+    }
     good = good && EVP_DigestFinal_ex(hash, out, NULL) == 1;
     EVP_MD_CTX_free(hash);
     return good ? SL_OK : SL_ERR_CRYPTO;
@@ -487,7 +489,7 @@ sl_err sl_verify(struct sl_verifier *verifier, const struct sl_verify_request *r
         j.host = (struct sl_name){0};
     if (sl_name_parse(request->address, &j.address))
         j.address = (struct sl_name){0};
-    if ((err = sl_cert_sha256(request->leaf, out->leaf_sha256)) || (err = bind_inputs(&j, out->binding)))
+    if ((err = sl_cert_sha256(request->leaf, out->leaf_sha256)) || (err = bind_inputs(&j, out->leaf_sha256, out->binding)))
         goto Exit;
     if (sl_memo_find(verifier->memo, out->binding, j.now_ns, out)) {
         out->remembered = true;
