@@ -203,7 +203,7 @@ static void stream_delete(struct sl_rpc_client_stream *s)
 
 static grpc_op recv_status_op(struct sl_rpc_client_stream *s)
 {
-    grpc_op op = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_RECV_STATUS_ON_CLIENT);
     op.data.recv_status_on_client.trailing_metadata = &s->trailing_metadata;
     op.data.recv_status_on_client.status = &s->status;
     op.data.recv_status_on_client.status_details = &s->details;
@@ -212,7 +212,7 @@ static grpc_op recv_status_op(struct sl_rpc_client_stream *s)
 
 static grpc_op recv_initial_op(struct sl_rpc_client_stream *s)
 {
-    grpc_op op = {.op = GRPC_OP_RECV_INITIAL_METADATA};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_RECV_INITIAL_METADATA);
     op.data.recv_initial_metadata.recv_initial_metadata = &s->initial_metadata;
     return op;
 }
@@ -261,7 +261,7 @@ sl_err sl_rpc_client_call(struct sl_rpc_client *client, const ProtobufCServiceDe
     grpc_byte_buffer *bytes = NULL;
     size_t len = 0;
     sl_err err = stream_new(client, service, method, timeout_ms, &s, diag);
-    if (err != SL_OK)
+    if (s == NULL)
         return err;
     if (request->descriptor != s->types->input)
         err = sl_fail(diag, SL_ERR_INVALID, "%s takes a %s", method, s->types->input->name);
@@ -283,14 +283,14 @@ sl_err sl_rpc_client_open(struct sl_rpc_client *client, const ProtobufCServiceDe
 {
     struct sl_rpc_client_stream *s = NULL;
     sl_err err = stream_new(client, service, method, timeout_ms, &s, diag);
-    if (err != SL_OK)
+    if (s == NULL)
         return err;
     grpc_op status[2] = {recv_initial_op(s), recv_status_op(s)};
     if (grpc_call_start_batch(s->call, status, 2, tag(TAG_STATUS), NULL) != GRPC_CALL_OK) {
         stream_delete(s);
         return sl_fail(diag, SL_ERR_UNAVAILABLE, "the call could not be started");
     }
-    grpc_op headers = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+    grpc_op headers = sl_rpc_core_op(GRPC_OP_SEND_INITIAL_METADATA);
     if (!run_batch(s, &headers, 1, TAG_OPEN)) {
         err = sl_rpc_client_finish(s, diag);
         sl_rpc_client_stream_free(s);
@@ -309,7 +309,8 @@ sl_err sl_rpc_client_send(struct sl_rpc_client_stream *s, const ProtobufCMessage
     sl_err err = sl_rpc_core_pack(message, s->client->max_message_bytes, &bytes, &len);
     if (err != SL_OK)
         return err;
-    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .flags = (flags & SL_RPC_MORE) != 0 ? GRPC_WRITE_BUFFER_HINT : 0};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_SEND_MESSAGE);
+    op.flags = (flags & SL_RPC_MORE) != 0 ? GRPC_WRITE_BUFFER_HINT : 0;
     op.data.send_message.send_message = bytes;
     pthread_mutex_lock(&s->send_lock);
     if (s->send_closed)
@@ -324,7 +325,7 @@ sl_err sl_rpc_client_send(struct sl_rpc_client_stream *s, const ProtobufCMessage
 sl_err sl_rpc_client_close_send(struct sl_rpc_client_stream *s)
 {
     sl_err err = SL_OK;
-    grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_SEND_CLOSE_FROM_CLIENT);
     pthread_mutex_lock(&s->send_lock);
     if (!s->send_closed && !run_batch(s, &op, 1, TAG_CLOSE))
         err = SL_ERR_CANCELLED;
@@ -336,7 +337,7 @@ sl_err sl_rpc_client_close_send(struct sl_rpc_client_stream *s)
 static grpc_byte_buffer *recv_bytes(struct sl_rpc_client_stream *s)
 {
     grpc_byte_buffer *bytes = NULL;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_RECV_MESSAGE);
     op.data.recv_message.recv_message = &bytes;
     if (!s->recv_ended)
         (void)run_batch(s, &op, 1, TAG_RECV);

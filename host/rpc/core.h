@@ -15,6 +15,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "rpc/server.h"
@@ -41,6 +42,14 @@ sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescrip
 /* Blocks every signal in the calling thread and returns what was blocked before; threads made meanwhile inherit it. */
 void sl_rpc_core_block_signals(void *old_sigset);
 void sl_rpc_core_restore_signals(const void *old_sigset);
+
+static inline grpc_op sl_rpc_core_op(grpc_op_type type)
+{
+    grpc_op op;
+    memset(&op, 0, sizeof op);
+    op.op = type;
+    return op;
+}
 
 static inline grpc_arg sl_rpc_core_int_arg(const char *key, int value)
 {

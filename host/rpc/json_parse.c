@@ -91,8 +91,8 @@ static sl_err parse_integer(struct parser *p, const json_t *json, bool *negative
 
 static sl_err parse_signed(struct parser *p, const json_t *json, int64_t min, int64_t max, int64_t *out)
 {
-    bool negative;
-    uint64_t magnitude;
+    bool negative = false;
+    uint64_t magnitude = 0;
     sl_err err = parse_integer(p, json, &negative, &magnitude);
     if (err != SL_OK)
         return err;
@@ -105,8 +105,8 @@ static sl_err parse_signed(struct parser *p, const json_t *json, int64_t min, in
 
 static sl_err parse_unsigned(struct parser *p, const json_t *json, uint64_t max, uint64_t *out)
 {
-    bool negative;
-    uint64_t magnitude;
+    bool negative = false;
+    uint64_t magnitude = 0;
     sl_err err = parse_integer(p, json, &negative, &magnitude);
     if (err != SL_OK)
         return err;

@@ -110,8 +110,11 @@ static void parcel_free(struct parcel *p)
 
 static void queue_clear(struct queue *q)
 {
-    for (struct parcel *p; (p = queue_pop(q)) != NULL;)
+    for (struct parcel *p = q->first, *next; p != NULL; p = next) {
+        next = p->next;
         parcel_free(p);
+    }
+    queue_init(q);
 }
 
 struct sl_rpc_server_call **sl_rpc_server_call_next_ready(struct sl_rpc_server_call *call)
@@ -137,10 +140,9 @@ static void leave_server(struct sl_rpc_server_call *c)
     pthread_mutex_unlock(&server->lock);
 }
 
-static void call_unref(struct sl_rpc_server_call *c)
+static void call_delete(struct sl_rpc_server_call *c)
 {
-    if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
-        return;
+    /* The analyzer doesn't count references and fears that another holder has been here. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
     queue_clear(&c->inbox);
     queue_clear(&c->outbox);
     if (c->incoming != NULL)
@@ -159,6 +161,13 @@ static void call_unref(struct sl_rpc_server_call *c)
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
     free(c);
+    /* NOLINTEND(clang-analyzer-unix.Malloc) */
+}
+
+static void call_unref(struct sl_rpc_server_call *c)
+{
+    if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+        call_delete(c);
 }
 
 #define CALL_OF(tag, member) ((struct sl_rpc_server_call *)(void *)((char *)(tag)-offsetof(struct sl_rpc_server_call, member)))
@@ -301,7 +310,7 @@ static void receive(struct sl_rpc_server_call *c)
 {
     if (c->receiving || c->recv_ended || c->over || c->inbox.bytes >= INBOX_BYTES)
         return;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    grpc_op op = sl_rpc_core_op(GRPC_OP_RECV_MESSAGE);
     op.data.recv_message.recv_message = &c->incoming;
     c->receiving = start(c, &op, 1, &c->received_tag);
 }
@@ -487,7 +496,7 @@ static void find_peer(struct sl_rpc_server_call *c)
     struct sl_rpc_peer *peer = &c->base.peer;
     char *name = grpc_call_get_peer(c->call);
     snprintf(peer->address, sizeof peer->address, "%s", name);
-    if (strncmp(name, "fd:", 3) == 0 && sl_rpc_unix_peer(c->server->local, atoi(name + 3), peer)) {
+    if (strncmp(name, "fd:", 3) == 0 && sl_rpc_unix_peer(c->server->local, (int)strtol(name + 3, NULL, 10), peer)) {
         gpr_free(name);
         return;
     }
@@ -548,7 +557,7 @@ static sl_err admit(struct sl_rpc_server_call *c, struct sl_diag *diag)
 /* The end of the call is asked for first: it is what tells of a cancellation. */
 static void begin(struct sl_rpc_server_call *c)
 {
-    grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+    grpc_op over = sl_rpc_core_op(GRPC_OP_RECV_CLOSE_ON_SERVER);
     over.data.recv_close_on_server.cancelled = &c->was_cancelled;
     pthread_mutex_lock(&c->lock);
     c->over = !start(c, &over, 1, &c->over_tag);
@@ -558,7 +567,7 @@ static void begin(struct sl_rpc_server_call *c)
 /* A stream's headers go out at once: the client then knows that it is being served, even if the first message takes long. */
 static void begin_stream(struct sl_rpc_server_call *c)
 {
-    grpc_op headers = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+    grpc_op headers = sl_rpc_core_op(GRPC_OP_SEND_INITIAL_METADATA);
     pthread_mutex_lock(&c->lock);
     if (c->base.method->shape != SL_RPC_UNARY && !c->over) {
         c->headers_sent = true;

@@ -317,7 +317,7 @@ sl_err sl_rpc_unix_listen(struct sl_rpc_server *server, const char *path, mode_t
         err = sl_fail(diag, SL_ERR_INVALID, "the socket's path has %zu characters; 1 to %zu are possible", len,
                       sizeof l->address.sun_path - 1);
     } else {
-        memcpy(l->address.sun_path, path, len);
+        memcpy(l->address.sun_path, path, len + 1);
         err = remove_stale(&l->address, diag);
     }
     if (err == SL_OK)
@@ -363,8 +363,10 @@ void sl_rpc_unix_free(struct sl_rpc_unix_listener *l)
     if (l == NULL)
         return;
     sl_rpc_unix_stop(l);
-    while (l->watched != NULL)
-        unwatch(l, l->watched);
+    for (struct watched *w = l->watched, *next; w != NULL; w = next) {
+        next = w->next;
+        unwatch(l, w);
+    }
     if (l->epoll_fd >= 0)
         close(l->epoll_fd);
     if (l->wake_fd >= 0)
