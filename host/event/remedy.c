@@ -76,6 +76,15 @@ static bool same_pin(const Sluice__V1__TrustedCertificate *a, const Sluice__V1__
             a->ports[0] == b->ports[0]);
 }
 
+/* A pin without an end of its own ends with its certificate; one for a certificate outside its dates needs an end, or it would
+ * never hold. */
+static uint64_t pin_end(const Sluice__V1__Event *e, const struct sl_remedy_params *params)
+{
+    bool dates = e->cause == SLUICE__V1__CAUSE__SRV_CERT_EXPIRED || e->cause == SLUICE__V1__CAUSE__SRV_CERT_NOT_YET;
+    uint64_t seconds = params->duration_s ? params->duration_s : dates ? SL_REMEDY_BYPASS_MAX_S : 0;
+    return seconds ? params->now_ns + seconds * SL_NS_PER_S : 0;
+}
+
 static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, const Sluice__V1__ChainCertificate *cert,
                     Sluice__V1__TrustKind kind, const struct sl_remedy_params *params, struct sl_diag *done, struct sl_diag *diag)
 {
@@ -86,7 +95,10 @@ static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, cons
     char name[NAME_BYTES];
     if (!t)
         return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
-    sl_err err = confirmed(params->confirm_sha256, cert->sha256, diag);
+    sl_err err =
+        params->duration_s > SL_REMEDY_BYPASS_MAX_S
+            ? sl_fail(diag, SL_ERR_INVALID, "a remedy may last 30 days at most; 'sluicectl cert import' makes a lasting pin")
+            : confirmed(params->confirm_sha256, cert->sha256, diag);
     if (err) {
         free(t);
         return err;
@@ -95,8 +107,10 @@ static sl_err trust(Sluice__V1__Config *config, const Sluice__V1__Event *e, cons
     t->kind = kind;
     snprintf(name, sizeof name, "event-%llu-%.8s", (unsigned long long)e->id, cert->sha256);
     err = fill_certificate(t, cert, name, params->comment ? params->comment : "");
-    if (!err && kind == SLUICE__V1__TRUST_KIND__TRUST_PIN)
+    if (!err && kind == SLUICE__V1__TRUST_KIND__TRUST_PIN) {
+        t->expires_ns = pin_end(e, params);
         err = fill_target(t, e);
+    }
     for (size_t i = 0; !err && i < config->n_trusted_certificates; i++)
         if (same_pin(config->trusted_certificates[i], t))
             err = sl_fail(diag, SL_ERR_EXISTS, "this certificate is trusted so already, as \"%s\"",

@@ -199,6 +199,33 @@ static void test_apply_pin(void **state)
     sl_event_free(e);
 }
 
+/* A pin for a certificate that is over must have an end of its own: one that ends with the certificate would never hold. */
+static void test_apply_pin_outside_dates(void **state)
+{
+    static const struct {
+        Sluice__V1__Cause cause;
+        uint64_t seconds, expires_ns;
+    } T[] = {
+        {CAUSE(SRV_CERT_SELF_SIGNED), 0, 0},
+        {CAUSE(SRV_CERT_SELF_SIGNED), 60, NOW + 60 * (uint64_t)SL_NS_PER_S},
+        {CAUSE(SRV_CERT_EXPIRED), 0, NOW + (uint64_t)SL_REMEDY_BYPASS_MAX_S * SL_NS_PER_S},
+        {CAUSE(SRV_CERT_NOT_YET), 3600, NOW + 3600 * (uint64_t)SL_NS_PER_S},
+    };
+    struct sl_diag text;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(T) / sizeof(T[0]); i++) {
+        Sluice__V1__Event *e = failed(T[i].cause);
+        Sluice__V1__Config *c = new_config();
+        assert_int_equal(sl_event_finish(e), SL_OK);
+        assert_int_equal(apply(c, e, "pin-certificate", SHA_OF_TEST, SL_REMEDY_BYPASS_MAX_S + 1, &text), SL_ERR_INVALID);
+        assert_int_equal(apply(c, e, "pin-certificate", SHA_OF_TEST, T[i].seconds, &text), SL_OK);
+        assert_int_equal(c->trusted_certificates[0]->expires_ns, T[i].expires_ns);
+        sl_rpc_message_free(&c->base);
+        sl_event_free(e);
+    }
+}
+
 static void test_apply_bypass(void **state)
 {
     Sluice__V1__Event *e = failed(CAUSE(SRV_ALERT_HANDSHAKE_FAILURE));
@@ -282,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_cipher_gap),
         cmocka_unit_test(test_apply_pin),
+        cmocka_unit_test(test_apply_pin_outside_dates),
         cmocka_unit_test(test_apply_bypass),
         cmocka_unit_test(test_apply_root_and_refusals),
         cmocka_unit_test(test_peer_text_is_escaped),
