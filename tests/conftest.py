@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the levels that run real programs share: the lab, and sluiced in it. SLUICE_BUILD_DIR says which build (default: build/dev)."""
+"""What the levels that run real programs share: the lab, and sluiced in it. SLUICE_BUILD_DIR: which build (default: build/dev)."""
 import pathlib
 import signal
 import sys

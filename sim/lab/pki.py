@@ -45,9 +45,10 @@ def san_of(names):
     return x509.SubjectAlternativeName([entry(name) for name in names])
 
 
-def certificate(subject, key, issuer=None, names=(), ca=None, eku=None, begin=-2, end=90, digest=None, permitted=None, critical=False,
+def certificate(subject, key, issuer=None, names=(), ca=None, eku=None, begin=-2, end=90, digest=None, permitted=None,
+                critical=False,
                 forged=False):
-    """issuer None: self-signed. ca: None for a leaf, else (pathlen or None). begin, end: days from now. forged: signed by a stranger."""
+    """issuer None: self-signed. ca: None for a leaf, else (pathlen or None). begin, end: days from now. forged: by a stranger."""
     issuer_name = issuer.cert.subject if issuer else name_of(subject)
     signer = issuer.key if issuer else key
     builder = (x509.CertificateBuilder().subject_name(name_of(subject)).issuer_name(issuer_name).public_key(key.public_key())
@@ -57,7 +58,8 @@ def certificate(subject, key, issuer=None, names=(), ca=None, eku=None, begin=-2
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
     is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    builder = builder.add_extension(x509.KeyUsage(not is_ca, False, not is_ca and is_rsa, False, False, is_ca, is_ca, False, False), True)
+    usage = x509.KeyUsage(not is_ca, False, not is_ca and is_rsa, False, False, is_ca, is_ca, False, False)
+    builder = builder.add_extension(usage, True)
     if names:
         builder = builder.add_extension(san_of(names), False)
     if eku:
@@ -120,7 +122,8 @@ class Pki:
         self.path("issuing.pem").write_bytes(pem(self.issuing.cert))
         self.path("elsewhere.pem").write_bytes(pem(self.elsewhere.cert))
         key = ec_key()
-        self._write("client", key, certificate("Lab Client", key, self.issuing, ["client.lab.test"], eku=CLIENT_AUTH), self.issuing.cert)
+        self._write("client", key, certificate("Lab Client", key, self.issuing, ["client.lab.test"], eku=CLIENT_AUTH),
+                    self.issuing.cert)
 
     def leaf(self, name, key=None, issuer=None, names=None, chain=None, **more):
         key = key or ec_key()

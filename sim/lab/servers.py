@@ -39,7 +39,8 @@ NGINX = {
     "client-cert-optional": ("ecdsa", False, {"verify": "optional"}),
     "unrecognized-name": ("ecdsa", False, {"reject": True}),
     **{name: (name, True, {}) for name in (
-        "by-address", "sans1000", "expired", "not-yet", "wrong-host", "wrong-address", "untrusted-root", "no-san", "rsa1024", "sha1",
+        "by-address", "sans1000", "expired", "not-yet", "wrong-host", "wrong-address", "untrusted-root", "no-san", "rsa1024",
+        "sha1",
         "client-auth", "incomplete-chain", "revoked", "critical-extension", "self-signed", "self-signed-chain", "leaf-as-ca",
         "path-length", "name-constraint", "weak-ca", "sha1-ca", "bad-signature")},
 }
@@ -57,9 +58,10 @@ S_SERVER = {
 
 # odd.py: what its functions of the same name do.
 ODD = (
-    "alert", "cut-reset", "cut-eof", "eof-accept", "eof-hello", "reset-accept", "reset-hello", "silent", "drip", "not-tls", "banner",
-    "unoffered-cipher", "downgrade", "compression", "oversized-record", "bad-record-type", "unknown-version", "half-hello", "garbage",
-    "corrupt12", "corrupt13", "echo", "echo12", "plain-echo", "renegotiate", "warning-alert",
+    "alert", "cut-reset", "cut-eof", "eof-accept", "eof-hello", "reset-accept", "reset-hello", "silent", "drip", "not-tls",
+    "banner",
+    "unoffered-cipher", "downgrade", "compression", "oversized-record", "bad-record-type", "unknown-version", "half-hello",
+    "garbage", "corrupt12", "corrupt13", "echo", "echo12", "plain-echo", "renegotiate", "warning-alert",
 )
 
 NAMES = (*NGINX, *S_SERVER, *ODD)
@@ -177,7 +179,8 @@ class Servers:
         for bits in (1024, 2048):  # DSA-style parameters are made in no time
             netns.run("openssl", "dhparam", "-dsaparam", "-out", self.folder / f"dh{bits}.pem", bits)
         (self.folder / "nginx.conf").write_text(nginx_conf(self.pki, self.folder))
-        self._start("nginx", "nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "nginx-error.log", env=env)
+        self._start("nginx", "nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "nginx-error.log",
+                    env=env)
         for name, (cert, arguments) in S_SERVER.items():
             if names is None or name in names:
                 self.s_server(name, cert, arguments, env)
@@ -204,7 +207,8 @@ class Servers:
         serial = serial if len(serial) % 2 == 0 else "0" + serial
         (folder / "issuing.key").write_bytes(key_pem(self.pki.issuing.key))
         (folder / "ocsp.index").write_text(f"V\t491231235959Z\t\t{serial}\tunknown\t/CN=staple\n")
-        netns.run("openssl", "ocsp", "-index", folder / "ocsp.index", "-CA", folder / "issuing.pem", "-rsigner", folder / "issuing.pem",
+        netns.run("openssl", "ocsp", "-index", folder / "ocsp.index", "-CA", folder / "issuing.pem", "-rsigner",
+                  folder / "issuing.pem",
                   "-rkey", folder / "issuing.key", "-issuer", folder / "issuing.pem", "-serial", f"0x{serial}", "-ndays", "7",
                   "-respout", folder / "staple.der", "-noverify")
 

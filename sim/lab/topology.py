@@ -129,8 +129,8 @@ class Lab:
 
     def divert(self, fail="open"):
         """Connections of clients go to the transparent listeners from now on; fail: while nobody listens there."""
-        self.gateway.run(TPROXY, "up", "--inside", "inside", "--outside", "outside", "--ports", DIVERTED, "--listen-port", LISTEN_PORT,
-                         "--fail", fail)
+        self.gateway.run(TPROXY, "up", "--inside", "inside", "--outside", "outside", "--ports", DIVERTED, "--listen-port",
+                         LISTEN_PORT, "--fail", fail)
 
     def divert_no_more(self):
         self.gateway.run(TPROXY, "down")
@@ -148,7 +148,7 @@ class Lab:
         os.chmod(work, 0o755)
 
     def big_file(self, size=1 << 30):
-        """Makes the page /big, of that many bytes that no-one can compress, and returns its SHA-256. Quick when it is there already."""
+        """Makes the page /big, of so many bytes that no-one can compress; returns its SHA-256. Quick when it is there already."""
         path = self.folder / "servers" / "html" / "big"
         note = path.with_suffix(".sha256")
         if not note.exists() or path.stat().st_size != size:

@@ -93,8 +93,8 @@ def cpu_per_gb(lab, program, ca, address):
     best = None
     for _ in range(2):
         before = program.cpu_seconds()
-        lab.client.run("curl", "-sS", "-f", "-m", "120", "--http1.1", "--cacert", ca, "--resolve", f"{SERVER.host}:443:{address}", "-o",
-                       "/dev/null", f"https://{SERVER.host}/big", timeout=150)
+        lab.client.run("curl", "-sS", "-f", "-m", "120", "--http1.1", "--cacert", ca, "--resolve", f"{SERVER.host}:443:{address}",
+                       "-o", "/dev/null", f"https://{SERVER.host}/big", timeout=150)
         spent = (program.cpu_seconds() - before) * 1e9 / SIZE
         best = spent if best is None else min(best, spent)
     return best
@@ -133,7 +133,8 @@ def bytes_per_idle(lab, program, load, ca, address):
 
 def report(name, value, unit, peer=None):
     ratio = None if peer is None else round(peer / value, 3)
-    print(json.dumps({"name": name, "value": round(value, 4), "unit": unit, "peer": peer and round(peer, 4), "ratio": ratio}), flush=True)
+    print(json.dumps({"name": name, "value": round(value, 4), "unit": unit, "peer": peer and round(peer, 4), "ratio": ratio}),
+          flush=True)
 
 
 def main():

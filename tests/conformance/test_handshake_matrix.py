@@ -181,7 +181,8 @@ def test_refused(lab, sluice, curl, server, words, cause, to_server, from_server
 
 
 # Every alert a server may begin with.
-ALERTS = {10: "SRV_ALERT_OTHER", 20: "SRV_ALERT_OTHER", 22: "SRV_ALERT_OTHER", 40: "SRV_ALERT_HANDSHAKE_FAILURE", 42: "SRV_ALERT_OTHER",
+ALERTS = {10: "SRV_ALERT_OTHER", 20: "SRV_ALERT_OTHER", 22: "SRV_ALERT_OTHER", 40: "SRV_ALERT_HANDSHAKE_FAILURE",
+          42: "SRV_ALERT_OTHER",
           47: "SRV_ALERT_OTHER", 48: "SRV_ALERT_OTHER", 49: "SRV_ALERT_OTHER", 50: "SRV_ALERT_OTHER", 51: "SRV_ALERT_OTHER",
           70: "SRV_ALERT_PROTOCOL_VERSION", 71: "SRV_ALERT_INSUFFICIENT_SECURITY", 80: "SRV_ALERT_OTHER", 86: "SRV_ALERT_OTHER",
           109: "SRV_ALERT_OTHER", 110: "SRV_ALERT_OTHER", 112: "SRV_UNRECOGNIZED_NAME", 113: "SRV_ALERT_OTHER",
@@ -310,8 +311,8 @@ def test_untrusted_certificate_presented(lab, sluice, curl):
 
 def test_late_bypass(lab, sluice, curl):
     """Where policy says so, a handshake that fails is made again by the client itself."""
-    sluice.commit({"settings": {**DECRYPT_ALL["settings"], "on_failed_handshake": "FAIL_BYPASS", "on_client_certificate": "FAIL_BYPASS",
-                                "on_untrusted_certificate": "FAIL_BYPASS"}})
+    sluice.commit({"settings": {**DECRYPT_ALL["settings"], "on_failed_handshake": "FAIL_BYPASS",
+                                "on_client_certificate": "FAIL_BYPASS", "on_untrusted_certificate": "FAIL_BYPASS"}})
     root = lab.pki.path("root.pem")
     before = sluice.newest_event()
     # curl has the lab's root: only what the server itself shows can satisfy it.
@@ -326,7 +327,8 @@ def test_late_bypass(lab, sluice, curl):
 
 def test_pinning(sluice, curl):
     """A pin holds for exactly that certificate, host and port; and never for a weak key."""
-    for server, works in (("self-signed", True), ("expired", True), ("rsa1024", False), ("revoked", False), ("bad-signature", False)):
+    for server, works in (("self-signed", True), ("expired", True), ("rsa1024", False), ("revoked", False),
+                          ("bad-signature", False)):
         encoded = base64.b64encode(pem(sluice.lab.pki.certs[server])).decode()
         sluice.call("SetCandidate", config=DECRYPT_ALL)
         sluice.dirty = True
@@ -334,7 +336,8 @@ def test_pinning(sluice, curl):
         sluice.call("Commit", comment="pin")
         assert curl.server(server).ok == (works and server != "expired"), server
         # Dates are excused only by a pin that has an end of its own.
-        config = json_format.MessageToDict(sluice.call("GetConfig", source="CONFIG_CANDIDATE").config, preserving_proto_field_name=True)
+        config = json_format.MessageToDict(sluice.call("GetConfig", source="CONFIG_CANDIDATE").config,
+                                           preserving_proto_field_name=True)
         config["trusted_certificates"][0]["expires_ns"] = str(time.time_ns() + 3600 * 10 ** 9)
         sluice.commit(config)
         assert curl.server(server).ok == works, server

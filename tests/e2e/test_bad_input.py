@@ -159,7 +159,8 @@ def test_garbage_after_the_handshake(lab, sluice, curl):
 @pytest.mark.parametrize("change, word", [
     ({"listeners": []}, "listener"), ({"listeners": [{"kind": "magic", "address": "::", "port": 1}]}, "kind: transparent"),
     ({"listeners": [{"kind": "transparent", "address": "not an address", "port": 9443}]}, "address"),
-    ({"workers": -1}, "whole number"), ({"nonsense": True}, "nonsense"), ({"trust": {"bundle": "/nonexistent/bundle.pem"}}, "/nonexistent/bundle.pem"),
+    ({"workers": -1}, "whole number"), ({"nonsense": True}, "nonsense"),
+    ({"trust": {"bundle": "/nonexistent/bundle.pem"}}, "/nonexistent/bundle.pem"),
     ({"trust": {"bundle": "/etc/hostname"}}, "/etc/hostname"), ({"tls_log": "/nonexistent/x.log"}, "/nonexistent"),
     ({"state_dir": "/proc/nowhere"}, "/proc/nowhere"), ({"management": {"unix": "/nonexistent/s.sock"}}, "/nonexistent"),
     ({"ca": {"passphrase_file": "/nonexistent/p"}}, "/nonexistent/p"), ({"log": {"level": "loud"}}, "is expected here"),
@@ -177,7 +178,8 @@ def test_wrong_settings(own_sluice, change, word):
     assert word in one.log(), one.log()
 
 
-@pytest.mark.parametrize("text", ["", "listeners: [", "a: b: c", "\x00\x01\x02", "- 1\n- 2\n", "workers: [1, 2]\n", "listeners: &a [*a]\n"])
+@pytest.mark.parametrize("text", ["", "listeners: [", "a: b: c", "\x00\x01\x02", "- 1\n- 2\n", "workers: [1, 2]\n",
+                                  "listeners: &a [*a]\n"])
 def test_settings_that_are_no_yaml(own_sluice, text):
     one = own_sluice()
     one.config_path.write_text(text)

@@ -50,7 +50,8 @@ def test_original_certificate(lab, sluice):
         assert "Sluice" in leaf_of(tls)[1]
 
 
-@pytest.mark.parametrize("server", ["cipher-refused", "expired", "self-signed", "client-cert12", "alert", "tls11", "reset-hello", "cut-eof"])
+@pytest.mark.parametrize("server", ["cipher-refused", "expired", "self-signed", "client-cert12", "alert", "tls11", "reset-hello",
+                                    "cut-eof"])
 def test_failures_are_the_servers_own(lab, sluice, server):
     """A bypassed connection fails exactly as it would without a gateway."""
     sluice.commit({"settings": {"default_decryption": "DO_NOT_DECRYPT"}})
@@ -80,7 +81,8 @@ def test_a_name_must_be_proved(lab, sluice, plain_curl):
     assert plain_curl.server("self-signed", "/", "-k").ok
 
 
-PAYLOADS = [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-client\r\n", b"EHLO x\r\n", b"\x00" * 50, b"\xff" * 2000, b"\x16\x09\x00\x00\x10 no TLS",
+PAYLOADS = [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-client\r\n", b"EHLO x\r\n", b"\x00" * 50, b"\xff" * 2000,
+            b"\x16\x09\x00\x00\x10 no TLS",
             b"\x80", os.urandom(3000)]
 
 

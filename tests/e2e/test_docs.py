@@ -36,6 +36,7 @@ def test_commands(own_lab, own_sluice, own_curl, page, tmp_path):
     before = one.newest_event()
     assert not curl.server("self-signed").ok
     event = one.wait_event(before)
+    confirmed = event.server_chain[0].sha256[:16]
     if policies(page):
         (tmp_path / "policy.yaml").write_text(policies(page)[0])
     env = {**netns.ENV, "SLUICE_SOCKET": str(one.socket), "PATH": f"{one.control.parent}:{netns.PATH}"}
@@ -43,9 +44,9 @@ def test_commands(own_lab, own_sluice, own_curl, page, tmp_path):
         words = shlex.split(line, comments=True)
         assert words[0] == "sluicectl", f"{page.name} has '{line}': only sluicectl is run here"
         words = [str(event.id) if word.isdigit() and words[1] == "event" and "-n" not in words else word for word in words]
-        words = [event.server_chain[0].sha256[:16] if re.fullmatch(r"[0-9a-f]{16}|[0-9A-F:]{40,}", word) else word for word in words]
+        words = [confirmed if re.fullmatch(r"[0-9a-f]{16}|[0-9A-F:]{40,}", word) else word for word in words]
         if words[1:3] == ["event", "fix"] and "pin-certificate" in words and "--confirm" not in words:
-            words += ["--confirm", event.server_chain[0].sha256[:16]]  # what a person answers on the terminal
+            words += ["--confirm", confirmed]  # what a person answers on the terminal
         done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60,
                               stdin=subprocess.DEVNULL)
         assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}{done.stderr}"

@@ -45,8 +45,8 @@ def test_the_reference_case(lab, sluice, curl):
     assert "SRV_ALERT_HANDSHAKE_FAILURE" in shown and "SRV_CERT_SELF_SIGNED" in shown
     newest = json.loads(sluice.ctl("event", "list", "--cause", "SRV_CERT_SELF_SIGNED", "-n", "1", "-o", "json").stdout)["events"][0]
     page = sluice.ctl("event", "show", newest["id"]).stdout
-    for text in (SELF_SIGNED.ipv4, "443", "inside", "outside", "unknown_ca", "sent to server", "self-signed", "TLS Proxy", "pin-certificate",
-                 newest["serverChain"][0]["sha256"][:8]):
+    for text in (SELF_SIGNED.ipv4, "443", "inside", "outside", "unknown_ca", "sent to server", "self-signed", "TLS Proxy",
+                 "pin-certificate", newest["serverChain"][0]["sha256"][:8]):
         assert text.lower() in page.lower(), f"{text} is missing in\n{page}"
     assert sluice.ctl("event", "show", newest["flowId"]).stdout == page
 
@@ -162,7 +162,7 @@ def test_editor(sluice, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "block" in sluice.ctl("config", "diff").stdout
     sluice.ctl("config", "discard")
-    assert sluice.ctl("config", "diff").stdout.strip() in ("", "No differences.") or "no diff" in sluice.ctl("config", "diff").stdout.lower()
+    assert "block" not in sluice.ctl("config", "diff").stdout
 
 
 def test_watch(sluice, curl):
@@ -179,7 +179,8 @@ def test_watch(sluice, curl):
 
 @pytest.mark.parametrize("words, count", [
     (["--server", SERVERS["expired"].ipv4], 2), (["--host", "expired.lab.test"], 2), (["--host", "*.lab.test"], 3),
-    (["--cause", "SRV_CERT_HOST_MISMATCH"], 1), (["--type", "tls-abort"], 3), (["--client", "10.77.1.0/24"], 3), (["--client", "10.99.0.0/16"], 0)])
+    (["--cause", "SRV_CERT_HOST_MISMATCH"], 1), (["--type", "tls-abort"], 3), (["--client", "10.77.1.0/24"], 3),
+    (["--client", "10.99.0.0/16"], 0)])
 def test_filters(sluice, curl, words, count):
     before = sluice.newest_event()
     for server in ("expired", "wrong-host", "expired"):
@@ -190,7 +191,8 @@ def test_filters(sluice, curl, words, count):
 
 
 def test_usage_errors(sluice):
-    for words in (["nonsense"], ["event", "show"], ["event", "list", "--cause", "NOPE"], ["config", "rollback", "x"], ["rule", "add", "perhaps", "x"]):
+    for words in (["nonsense"], ["event", "show"], ["event", "list", "--cause", "NOPE"], ["config", "rollback", "x"],
+                  ["rule", "add", "perhaps", "x"]):
         assert refused(sluice, *words, status=2)
     assert refused(sluice, "event", "show", 999_999_999)
     assert refused(sluice, "cert", "import", "/nonexistent", "--host", "x")
