@@ -139,7 +139,7 @@ Fail:;
 
 sl_err sl_net_accept(int listener, int *fd, struct sl_endpoint *peer, struct sl_endpoint *local)
 {
-    struct sockaddr_storage from, to;
+    struct sockaddr_storage from = {0}, to = {0};
     socklen_t from_size = sizeof from, to_size = sizeof to;
 
     int s = accept4(listener, (struct sockaddr *)&from, &from_size, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -147,11 +147,12 @@ static void validate(void *arg)
     sl_verdict_release(&verdict);
 }
 
-static void line(const char *name, double value, const char *unit, const char *peer, double ratio)
+/* peer: how long the other way takes; 0: there is none. The ratio says how many times as fast ours is. */
+static void line(const char *name, double value, const char *unit, double peer)
 {
-    if (peer)
-        printf("{\"name\": \"%s\", \"value\": %.2f, \"unit\": \"%s\", \"peer\": \"%s\", \"ratio\": %.2f}\n", name, value, unit,
-               peer, ratio);
+    if (peer > 0)
+        printf("{\"name\": \"%s\", \"value\": %.2f, \"unit\": \"%s\", \"peer\": %.2f, \"ratio\": %.2f}\n", name, value, unit, peer,
+               peer / value);
     else
         printf("{\"name\": \"%s\", \"value\": %.2f, \"unit\": \"%s\", \"peer\": null, \"ratio\": null}\n", name, value, unit);
 }
@@ -189,12 +190,12 @@ int main(void)
     p.ca = build(NULL, plain_key, plain_key, "Plain CA", NULL, NULL, true);
 
     double ours = measure(mint_ours, &o), plain = measure(mint_plain, &p);
-    line("mint.us", ours, "us", "OpenSSL X509 build and sign", plain / ours);
+    line("mint.us", ours, "us", plain); /* X509 built and signed with OpenSSL */
     double remembered = measure(validate, &v);
     v.fresh = true;
     double fresh = measure(validate, &v);
-    line("verify.remembered.us", remembered, "us", "fresh validation", fresh / remembered);
-    line("verify.fresh.us", fresh, "us", NULL, 0);
+    line("verify.remembered.us", remembered, "us", fresh);
+    line("verify.fresh.us", fresh, "us", 0);
 
     sl_verdict_release(&verdict);
     sl_verifier_free(verifier);
