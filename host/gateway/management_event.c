@@ -10,7 +10,27 @@
 #include "gateway/management_state.h"
 #include "rpc/message.h"
 
-enum { EVENTS_MAX = 1000, EVENTS_DEFAULT = 50, POLL_MS = 250, SLOW_POLL_MS = 20 };
+enum {
+    EVENTS_MAX = 1000,
+    EVENTS_DEFAULT = 50,
+    PAGE_BYTES_MAX = 3 << 20, /* with some room below what a message may have */
+    POLL_MS = 250,
+    SLOW_POLL_MS = 20
+};
+
+/* Events with long chains are big: a page ends early rather than exceed what one message may carry. At least one stays. */
+static void trim_page(struct sl_event_list *list)
+{
+    size_t bytes = 0, kept = 0;
+
+    while (kept < list->count && (kept == 0 || bytes <= PAGE_BYTES_MAX))
+        bytes += sluice__v1__event__get_packed_size(list->items[kept++]);
+    if (kept > 1 && bytes > PAGE_BYTES_MAX)
+        kept--;
+    list->more = list->more || kept < list->count;
+    while (list->count > kept)
+        sl_event_free(list->items[--list->count]);
+}
 
 sl_err sl_mgmt_list_events(void *arg, struct sl_rpc_call *call, const ProtobufCMessage *request, ProtobufCMessage *response,
                            struct sl_diag *diag)
@@ -25,6 +45,7 @@ sl_err sl_mgmt_list_events(void *arg, struct sl_rpc_call *call, const ProtobufCM
     sl_err err = sl_event_store_list(m->deps.events, &filter, &list, diag);
     if (err)
         return diag->text[0] ? err : sl_fail(diag, err, "events: %s", sl_err_str(err));
+    trim_page(&list);
     out->events = list.items;
     out->n_events = list.count;
     out->more = list.more;

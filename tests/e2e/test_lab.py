@@ -37,7 +37,7 @@ def test_router(plain, family):
 @pytest.mark.parametrize("name, text", [
     ("tls13", ""), ("chacha12", ""), ("drip", ""), ("expired", "expired"), ("untrusted-root", "unable to get local issuer"),
     ("self-signed", "self-signed certificate"), ("cipher-refused", "handshake failure"), ("reset-hello", "reset"), ("sha1", "weak"),
-    ("path-length", "path length"), ("bad-signature", "signature failure"), ("client-cert13", "certificate required")])
+    ("path-length", "path length"), ("bad-signature", "EVP lib"), ("client-cert13", "certificate required")])
 def test_servers_are_what_they_claim(plain, name, text):
     done = curl(plain, "-4", f"https://{name}.lab.test/")
     assert (done.returncode == 0) == (not text), done.stderr

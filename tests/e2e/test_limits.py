@@ -163,16 +163,17 @@ def test_slow_reader(lab, sluice, server):
     """A client that does not read: the server is held back, memory stays bounded, and nothing is lost."""
     lab.big_file(256 * MB)
     before = sluice.memory()
+    bound = (300 if sanitized() else 8) * MB  # AddressSanitizer keeps up to 256 MB of freed memory
     sock = tls_connect(lab, server, sluice.ca_file(), timeout=30)
     with sock:
         sock.sendall(f"GET /big HTTP/1.1\r\nHost: {SERVERS[server].host}\r\nConnection: close\r\n\r\n".encode())
         time.sleep(1.0)
         grown = sluice.memory() - before
-        assert grown < 8 * MB, f"{grown} bytes more for one slow reader"
+        assert grown < bound, f"{grown} bytes more for one slow reader"
         size = 0
         while size < 40 * MB:
             size += len(sock.recv(1 << 16))
-        assert sluice.memory() - before < 8 * MB
+        assert sluice.memory() - before < bound
 
 
 def test_many_slow_readers(lab, sluice):
@@ -188,7 +189,7 @@ def test_many_slow_readers(lab, sluice):
     grown = sluice.memory() - before
     for sock in held:
         sock.close()
-    assert grown < (60 if sanitized() else 40) * MB, f"{grown >> 20} MB for 50 slow readers"
+    assert grown < (350 if sanitized() else 40) * MB, f"{grown >> 20} MB for 50 slow readers"
 
 
 def test_slow_server_side(lab, sluice):
@@ -207,7 +208,7 @@ def test_slow_server_side(lab, sluice):
         except socket.timeout:
             pass
         assert sent < 100 * MB
-        assert sluice.memory() - before < 8 * MB
+        assert sluice.memory() - before < (300 if sanitized() else 8) * MB
         received = 0
         accepted[0].settimeout(10)
         while received < sent + 7:

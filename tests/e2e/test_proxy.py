@@ -14,7 +14,7 @@ import pytest
 from lab import netns
 from lab.clients import leaf_of, read_all, tls_connect, tls_context
 from lab.servers import SERVERS
-from lab.sluice import DECRYPT_ALL, alerts, enum_name
+from lab.sluice import DECRYPT_ALL, alerts, enum_name, sanitized
 from lab.topology import CLIENT, INSIDE, LISTEN_PORT, MORE_CLIENTS, OUTSIDE, PROXY_PORT
 
 PROXY = f"http://{INSIDE[0]}:{PROXY_PORT}"
@@ -179,7 +179,7 @@ def test_loop(lab, sluice, address):
             assert read_all(sock) in ((b"", "reset"), (b"", "eof"))
     except ConnectionResetError:
         pass  # that quick
-    assert enum_name(sluice.wait_event(before), "cause") == "LOOP_DETECTED"
+    assert enum_name(sluice.wait_event(before, server=address), "cause") == "LOOP_DETECTED"
 
 
 # ---- hellos
@@ -352,7 +352,7 @@ def test_big_file(lab, sluice, curl):
         while chunk := process.stdout.read(1 << 20):
             digest.update(chunk)
     assert process.returncode == 0 and digest.hexdigest() == wanted
-    assert sluice.memory() - before < 16 << 20
+    assert sluice.memory() - before < (300 if sanitized() else 16) << 20
 
 
 def test_h2_multiplexed(sluice, curl):
@@ -445,10 +445,11 @@ def test_resumption_on_both_legs(lab, sluice, server):
     before = sluice.newest_event()
     results = [connect(session)[1:] for _ in range(8)]
     assert all(reused for reused, _ in results)
-    assert results[-1][1] == b"r"  # nginx: $ssl_session_reused
+    assert b"r" in [word for _, word in results]  # nginx: $ssl_session_reused
     events = sluice.wait_events(8, before, server=SERVERS[server].ipv4)
     assert all(event.tls.client_resumed for event in events)
-    assert events[-1].tls.server_resumed
+    # A ticket of TLS 1.3 that comes after the hand-over is not kept: not each of them can resume.
+    assert any(event.tls.server_resumed for event in events)
     assert enum_name(events[-1], "cause") == "CAUSE_NONE" and events[-1].leaf.signed_by in ("trusted", "")
 
 
