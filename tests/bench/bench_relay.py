@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "sim"))
 sys.dont_write_bytecode = True
@@ -106,6 +107,7 @@ def bytes_per_idle(lab, program, load, ca, address):
     The heap is what the program itself counts; a program that doesn't has None.
     """
     def heap():
+        time.sleep(2.5)  # sluiced counts once a second
         return program.counters()["sluice_heap_bytes"] if isinstance(program, Sluice) else None
 
     def hold(count):
