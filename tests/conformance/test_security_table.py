@@ -4,20 +4,20 @@ import pathlib
 import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-IDS = ([f"V{n}" for n in range(1, 17)] + [f"P{n}" for n in range(1, 17)] + [f"G{n}" for n in range(1, 16)] + [f"C{n}" for n in range(1, 10)] +
-       [f"A{n}" for n in range(1, 16)])
+COUNTS = {"V": 16, "P": 16, "G": 15, "C": 9, "A": 15}
+IDS = [f"{group}{number}" for group, count in COUNTS.items() for number in range(1, count + 1)]
 
 
 def table():
-    rows = re.findall(r"^\| ([VPGCA]\d+) \| [^|]+ \| (\w+) \|", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), re.MULTILINE)
-    return dict(rows)
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^\| ([VPGCA]\d+) \| [^|]+ \| (\w+) \|", text, re.MULTILINE))
 
 
 def named():
     words = set()
     for folder in ("unit", "conformance", "e2e", "fuzz"):
         for path in (ROOT / "tests" / folder).rglob("*"):
-            if path.suffix in (".c", ".h", ".py") and path != pathlib.Path(__file__).resolve():
+            if (path.suffix in (".c", ".h", ".py") or path.name == "CMakeLists.txt") and path != pathlib.Path(__file__).resolve():
                 words |= set(re.findall(r"\b[VPGCA]\d{1,2}\b", path.read_text(encoding="utf-8")))
     return words | {"A15"}
 
