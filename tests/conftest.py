@@ -43,6 +43,7 @@ def sluice(shared_sluice):
         shared_sluice.commit(DECRYPT_ALL)
         shared_sluice.dirty = False
     assert shared_sluice.process.poll() is None, f"sluiced is gone:\n{shared_sluice.log()[-4000:]}"
+    shared_sluice.quiet()
     yield shared_sluice
     assert shared_sluice.process.poll() is None, f"sluiced ended during the test:\n{shared_sluice.log()[-4000:]}"
 

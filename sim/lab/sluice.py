@@ -223,6 +223,17 @@ class Sluice:
     def wait_idle(self, timeout=20):
         netns.wait_for(lambda: self.active() == 0, "all connections to end", timeout, 0.05)
 
+    def quiet(self):
+        """Returns when no connection is left and no event came for a moment, so that what follows is of what follows."""
+        end = time.monotonic() + 5
+        state = None
+        while time.monotonic() < end:
+            status = self.call("GetStatus")
+            if (0, status.events_stored) == state:
+                return
+            state = (status.connections_active, status.events_stored)
+            time.sleep(0.06)
+
     # ---- seen from outside
 
     def descriptors(self):

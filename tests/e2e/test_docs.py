@@ -35,7 +35,7 @@ def test_commands(own_lab, own_sluice, own_curl, page, tmp_path):
     one.commit(DECRYPT_ALL)
     before = one.newest_event()
     assert not curl.server("self-signed").ok
-    event = one.wait_event(before)
+    event = one.wait_event(before, types=["TLS_ABORT"])
     confirmed = event.server_chain[0].sha256[:16]
     if policies(page):
         (tmp_path / "policy.yaml").write_text(policies(page)[0])
