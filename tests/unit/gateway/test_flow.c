@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -226,37 +225,6 @@ static void shutdown_is_told(void **state)
     run_stop(r);
 }
 
-/* Without descriptors clients wait; with them again they are served. */
-static void no_descriptors(void **state)
-{
-    (void)state;
-    struct run *r = run_start(plain);
-    static int held[65536];
-    size_t count = 0;
-    char request[128], answer[13];
-    int client = run_client(r);
-
-    run_send(client, "GET / HTTP/1.1\r\n\r\n", 18);
-    run_receive(client, answer, sizeof answer);
-    close(client);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(r->port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    while (count < sizeof held / sizeof held[0] && (held[count] = fcntl(r->origin, F_DUPFD_CLOEXEC, 0)) >= 0)
-        count++;
-    assert_int_equal(errno, EMFILE);
-    assert_int_equal(connect(client, (struct sockaddr *)&at, sizeof at), 0);
-    usleep(300000);
-    while (count > 0)
-        close(held[--count]);
-    snprintf(request, sizeof request, "CONNECT 127.0.0.1:%u HTTP/1.1\r\n\r\nx", (unsigned)r->origin_port);
-    run_send(client, request, strlen(request));
-    int server = run_accept(r);
-    run_receive(server, answer, 1);
-    close(client);
-    close(server);
-    run_stop(r);
-}
-
 /* ---- TLS ---- */
 
 struct tls {
@@ -424,7 +392,6 @@ int main(void)
         cmocka_unit_test(request_in_bytes),
         cmocka_unit_test(refused_request),
         cmocka_unit_test(shutdown_is_told),
-        cmocka_unit_test(no_descriptors),
         cmocka_unit_test(decrypted_half_close),
         cmocka_unit_test(forged_record_is_no_end),
         cmocka_unit_test(server_ends_during_the_client_handshake),
