@@ -55,24 +55,32 @@ static void end_if_done(struct sl_flow *f)
         sl_flow_end(f, false);
 }
 
-/* A side vanished. What it sent before still goes to the other side. After it had said that it is done (FIN or close_notify) that
- * is how many programs close; before, it is a failure. */
+/* The sender of this direction has said that nothing follows: by FIN, close_notify or a fatal alert. */
+static bool said_done(struct sl_flow *f, enum sl_direction d)
+{
+    struct sl_transcoder_status status = {0};
+
+    if (f->relay == SL_RELAY_RECORDS)
+        sl_transcoder_status(f->transcoder[d], &status);
+    return source(f, d)->eof || status.close_notify || status.alerted || f->closed[d];
+}
+
+/* A side vanished. What it sent before still goes to the other side. After it had said that it is done that is how many programs
+ * close, and so it is for a client whose server had said so; otherwise it is a failure. */
 static void side_broken(struct sl_flow *f, struct sl_socket *s)
 {
     enum sl_direction from_it = s == &f->client ? SL_TO_SERVER : SL_TO_CLIENT;
-    struct sl_transcoder_status status = {0};
 
     if (!s->eof && !s->lost && !sink(f, from_it)->broken)
         return; /* to be read to its end */
-    if (f->relay == SL_RELAY_RECORDS)
-        sl_transcoder_status(f->transcoder[from_it], &status);
-    if (s->eof || status.close_notify || status.alerted || f->closed[from_it]) {
+    if (said_done(f, from_it) || (s == &f->client && said_done(f, SL_TO_CLIENT))) {
         sl_socket_shutdown(sink(f, from_it));
         end_if_done(f);
-    } else if (s == &f->client)
+    } else if (s == &f->client) {
         sl_flow_fail(f, SLUICE__V1__CAUSE__CLI_RESET, SLUICE__V1__STAGE__STAGE_RECORD, "the client reset the connection");
-    else
+    } else {
         sl_flow_fail(f, SLUICE__V1__CAUSE__SRV_RESET, SLUICE__V1__STAGE__STAGE_RECORD, "the server reset the connection");
+    }
 }
 
 static void send_on(struct sl_flow *f, enum sl_direction d, const uint8_t *bytes, size_t len)
