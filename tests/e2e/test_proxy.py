@@ -4,6 +4,7 @@ import hashlib
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -266,6 +267,24 @@ def write_and_close(tls, payload, sock, outgoing):
     except ssl.SSLError:
         pass  # SSLWantReadError: the peer's close_notify is to come
     sock.sendall(outgoing.read())
+
+
+@pytest.mark.parametrize("wait, cause", [(True, "CAUSE_NONE"), (False, "CLI_RESET")])
+def test_reset_of_the_client(lab, sluice, wait, cause):
+    """After the server is done a client may end as it likes; before, a reset is a failure."""
+    before = sluice.newest_event()
+    tls = tls_connect(lab, "good", sluice.ca_file())
+    close = b"close" if wait else b"keep-alive"
+    tls.sendall(b"GET / HTTP/1.1\r\nHost: good.lab.test\r\nConnection: " + close + b"\r\n\r\n")
+    if wait:
+        read_all(tls)  # up to the server's close_notify
+    else:
+        tls.recv(1)
+    sock = socket.socket(fileno=tls.detach())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    event = sluice.wait_event(before, server=SERVERS["good"].ipv4)
+    assert (enum_name(event, "type"), enum_name(event, "cause")) == ("TLS_DECRYPTED", cause)
 
 
 def test_half_close_of_bytes(lab, sluice):
