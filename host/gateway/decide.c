@@ -29,6 +29,7 @@ static bool allowed(struct sl_flow *f, const struct sl_policy_query *q, Sluice__
     if (access.outcome == SL_POLICY_NEED_NAME)
         return true;
     sl_report_access(f, &access);
+    f->allowed_by_name = access.rule.by_name;
     if (access.action == SLUICE__V1__ACCESS_ACTION__ALLOW)
         return true;
     sl_metric_add(f->worker->gateway->metrics.blocked, 1);
@@ -38,7 +39,8 @@ static bool allowed(struct sl_flow *f, const struct sl_policy_query *q, Sluice__
 
 bool sl_decide_addresses(struct sl_flow *f)
 {
-    struct sl_policy_query q = make_query(f, SL_NAME_PENDING, NULL);
+    /* An explicit client has named the host already: that name must be allowed, too, whatever the ClientHello says later. */
+    struct sl_policy_query q = make_query(f, f->host ? SL_NAME_KNOWN : SL_NAME_PENDING, f->host);
     return allowed(f, &q, STAGE(TCP));
 }
 
@@ -52,7 +54,8 @@ static const char *choose_name(const struct sl_flow *f, const struct sl_client_h
 static bool needs_proof(const struct sl_flow *f, const struct sl_policy_decryption *d, const char *name)
 {
     bool looked_up = f->kind == SL_LISTEN_EXPLICIT && f->host && name && strcasecmp(f->host, name) == 0;
-    return d->rule.by_name && !looked_up && !sl_policy_settings(f->runtime->policy)->trust_name_without_certificate;
+    return (d->rule.by_name || f->allowed_by_name) && !looked_up &&
+           !sl_policy_settings(f->runtime->policy)->trust_name_without_certificate;
 }
 
 static bool plan_tls(struct sl_flow *f, const struct sl_policy_decryption *d, const char *name)

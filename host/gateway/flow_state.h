@@ -82,6 +82,7 @@ struct sl_flow {
     bool tunnel;          /* explicit: the "200" was sent */
     bool hello_seen;      /* the client speaks TLS */
     bool block_reset;     /* a rule wants a reset rather than an alert */
+    bool allowed_by_name; /* the access rule that lets it pass names hosts */
     bool relayed;         /* bytes were passed on */
     bool reported;        /* the event was written */
     uint8_t pending;      /* call-backs that the loop still owes: sockets to close, a name to look up */
@@ -125,7 +126,7 @@ void sl_flow_connect(struct sl_flow *f);
 void sl_flow_bypass_late(struct sl_flow *f, const char *reason);
 
 /* ---- decide.c ---- */
-/* By addresses alone. False: the flow was denied and is ended. */
+/* By addresses, and the CONNECT host. False: the flow was denied and is ended. */
 bool sl_decide_addresses(struct sl_flow *f);
 /* With the ClientHello, or without one (hello NULL: no TLS). Sets the plan, or ends the flow (false). */
 bool sl_decide_hello(struct sl_flow *f, const struct sl_client_hello *hello);

@@ -81,6 +81,19 @@ def test_a_name_must_be_proved(lab, sluice, plain_curl):
     assert plain_curl.server("self-signed", "/", "-k").ok
 
 
+def test_a_name_that_is_allowed_must_be_proved(sluice, plain_curl):
+    """V13: nor is a connection allowed by name for whoever claims it, when nothing else would look at the certificate."""
+    rule = {"name": "partners", "match": {"hosts": ["good.lab.test", "self-signed.lab.test"]}, "action": "ALLOW"}
+    sluice.commit({"settings": {"default_access": "DENY"}, "access_rules": [rule]})
+    assert plain_curl.server("good").ok
+    before = sluice.newest_event()
+    assert not plain_curl.server("self-signed", "/", "-k").ok
+    assert enum_name(sluice.wait_event(before, server=SERVERS["self-signed"].ipv4), "cause") == "SRV_CERT_SELF_SIGNED"
+    before = sluice.newest_event()
+    assert not plain_curl.server("tls13", "/", "-k").ok
+    assert enum_name(sluice.wait_event(before), "cause") == "POLICY_DENY"
+
+
 PAYLOADS = [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-client\r\n", b"EHLO x\r\n", b"\x00" * 50, b"\xff" * 2000,
             b"\x16\x09\x00\x00\x10 no TLS",
             b"\x80", os.urandom(3000)]

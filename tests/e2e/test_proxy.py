@@ -269,6 +269,18 @@ def write_and_close(tls, payload, sock, outgoing):
     sock.sendall(outgoing.read())
 
 
+def test_connect_to_a_host_that_is_denied(sluice, curl):
+    """The CONNECT host is asked about before the server is, whatever name the ClientHello has."""
+    address = SERVERS["by-address"].ipv4
+    sluice.commit({**DECRYPT_ALL, "access_rules": [{"name": "no", "match": {"hosts": [address]}, "action": "DENY"}]})
+    before = sluice.newest_event()
+    answer = curl.get(f"https://{address}/", "-x", PROXY)
+    assert not answer.ok and "403" in answer.error
+    event = sluice.wait_event(before, server=address)
+    assert enum_name(event, "cause") == "POLICY_DENY" and event.policy.access.name == "no"
+    assert event.txn.bytes_sent == 0
+
+
 @pytest.mark.parametrize("wait, cause", [(True, "CAUSE_NONE"), (False, "CLI_RESET")])
 def test_reset_of_the_client(lab, sluice, wait, cause):
     """After the server is done a client may end as it likes; before, a reset is a failure."""
