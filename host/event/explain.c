@@ -138,8 +138,8 @@ static sl_err put_facts(struct sl_buf *b, const Sluice__V1__Event *e)
             err = put_peer(b, i ? ", " : " ", gap[i], "");
         return err || n == 0 ? err : put(b, ".");
     }
-    if (alert)
-        err = sl_buf_printf(b, " It sent the alert %s (%u).", alert->name, (unsigned)alert->code);
+    if (alert && !(err = put_peer(b, " It sent the alert ", alert->name, "")))
+        err = sl_buf_printf(b, " (%u).", (unsigned)alert->code);
     if (!err && *e->txn->error)
         err = put_peer(b, " (", e->txn->error, ")");
     return err;

@@ -53,9 +53,12 @@ static void alert_line(struct line_writer *w, const Sluice__V1__Alert *alert)
         memcpy(name, "unknown CA", sizeof "unknown CA");
     start_line(w, "INFO");
     if (!w->err)
-        w->err = sl_buf_printf(w->out, "SSL alert message %s (0x%x = \"%s : %s\") in Session: %s\n",
-                               sl_alert_direction_name(alert->direction), (unsigned)(alert->level << 8 | (alert->code & 0xff)),
-                               alert->level == 1 ? "warning" : "fatal", name, w->session);
+        w->err = sl_buf_printf(w->out, "SSL alert message %s (0x%x = \"%s : ", sl_alert_direction_name(alert->direction),
+                               (unsigned)(alert->level << 8 | (alert->code & 0xff)), alert->level == 1 ? "warning" : "fatal");
+    put_escaped(w, name);
+    put(w, "\") in Session: ");
+    put(w, w->session);
+    put(w, "\n");
 }
 
 /* Newer libraries write "self-signed"; the reference case, and what greps for it, "self signed". */
