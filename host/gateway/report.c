@@ -196,8 +196,8 @@ void sl_report_finish(struct sl_flow *f, Sluice__V1__Cause cause, Sluice__V1__St
         sl_event_set(&e->txn->error, error);
     sl_metric_add(g->metrics.bytes_client, (int64_t)e->txn->bytes_sent);
     sl_metric_add(g->metrics.bytes_server, (int64_t)e->txn->bytes_received);
-    if (cause != CAUSE(CAUSE_NONE) && !f->relayed)
-        sl_metric_add(g->metrics.failed, 1);
+    if (cause != CAUSE(CAUSE_NONE) && cause != CAUSE(POLICY_NON_TLS) && e->type != TYPE(TLS_BLOCKED) && !f->relayed)
+        sl_metric_add(g->metrics.failed, 1); /* what a rule ended has a counter of its own */
     sl_event_finish(e);
     sl_event_store_put(g->options.events, e);
 }
