@@ -93,6 +93,10 @@ BAD_CERTIFICATES = [
 ]
 
 
+# The gateway gives up at the first bytes while the rest is still on its way: what comes after the event isn't in it.
+STILL_SENDING = {"oversized-record", "garbage"}
+
+
 def check_refused(lab, sluice, curl, server, words, cause, to_server, from_server, to_client, port=443):
     """One connection that fails; returns its event and both wires' (to the server, from the server)."""
     address = SERVERS[server].ipv4
@@ -115,7 +119,11 @@ def check_refused(lab, sluice, curl, server, words, cause, to_server, from_serve
     assert [code for code, direction in seen if direction == "sent_to_server"] == ([to_server] if to_server else [])
     assert [code for code, direction in seen if direction == "received_from_server"] == ([from_server] if from_server else [])
     assert event.txn.bytes_sent == len(server_side[0].data())
-    assert event.txn.bytes_received == len(server_side[1].data())
+    received = len(server_side[1].data())
+    if server in STILL_SENDING:
+        assert 5 <= event.txn.bytes_received <= received
+    else:
+        assert event.txn.bytes_received == received
     assert event.txn.bytes_total == event.txn.bytes_sent + event.txn.bytes_received
     return event, client, server_side
 
