@@ -31,6 +31,13 @@ sl_err sl_candidate_get(struct sl_cli *cli, Sluice__V1__ConfigSource source, uin
     return SL_OK;
 }
 
+sl_err sl_candidate_shown(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag)
+{
+    bool running = sl_cli_flag(cli->args, "running");
+    return sl_candidate_get(cli, running ? SLUICE__V1__CONFIG_SOURCE__CONFIG_RUNNING : SLUICE__V1__CONFIG_SOURCE__CONFIG_CANDIDATE,
+                            0, out, diag);
+}
+
 sl_err sl_candidate_begin(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag)
 {
     Sluice__V1__ConfigSnapshot *snapshot = NULL;

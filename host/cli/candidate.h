@@ -7,6 +7,8 @@
 /* Any configuration; *out is to be freed with sl_rpc_message_free. */
 sl_err sl_candidate_get(struct sl_cli *cli, Sluice__V1__ConfigSource source, uint64_t version, Sluice__V1__ConfigSnapshot **out,
                         struct sl_diag *diag);
+/* What a list shows: the candidate, or with --running the running configuration. */
+sl_err sl_candidate_shown(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag);
 /* The candidate, for a change. With --commit it must be equal to the running configuration, lest a commit takes somebody's
  * unfinished work along. Its config is never NULL. */
 sl_err sl_candidate_begin(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag);

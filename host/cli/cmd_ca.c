@@ -214,15 +214,12 @@ static sl_err print_certificates(struct sl_cli *cli, const Sluice__V1__Config *c
 
 int sl_cmd_cert_list(struct sl_cli *cli)
 {
-    bool running = sl_cli_flag(cli->args, "running");
     Sluice__V1__Config shown = SLUICE__V1__CONFIG__INIT;
     Sluice__V1__ConfigSnapshot *snapshot = NULL;
     struct sl_diag diag = {{0}};
     int status = SL_CLI_OK;
 
-    sl_err err =
-        sl_candidate_get(cli, running ? SLUICE__V1__CONFIG_SOURCE__CONFIG_RUNNING : SLUICE__V1__CONFIG_SOURCE__CONFIG_CANDIDATE, 0,
-                         &snapshot, &diag);
+    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
     if (err)
         return sl_cli_fail(cli, err, &diag);
     if (sl_cli_wants_json(cli)) {

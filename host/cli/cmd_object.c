@@ -32,13 +32,6 @@ static const struct kind *find_kind(const char *name)
     return NULL;
 }
 
-static sl_err get_shown(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag)
-{
-    bool running = sl_cli_flag(cli->args, "running");
-    return sl_candidate_get(cli, running ? SLUICE__V1__CONFIG_SOURCE__CONFIG_RUNNING : SLUICE__V1__CONFIG_SOURCE__CONFIG_CANDIDATE,
-                            0, out, diag);
-}
-
 static void add_values(struct sl_table *table, const struct kind *kind, const ProtobufCMessage *object)
 {
     struct sl_buf b;
@@ -87,7 +80,7 @@ int sl_cmd_object_list(struct sl_cli *cli)
     struct sl_diag diag = {{0}};
     int status = SL_CLI_OK;
 
-    sl_err err = get_shown(cli, &snapshot, &diag);
+    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
     if (err)
         return sl_cli_fail(cli, err, &diag);
     if (sl_cli_wants_json(cli)) {
@@ -239,7 +232,7 @@ int sl_cmd_setting_list(struct sl_cli *cli)
     struct sl_diag diag = {{0}};
     int status = SL_CLI_OK;
 
-    sl_err err = get_shown(cli, &snapshot, &diag);
+    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
     if (!err && (err = sl_edit_make_message(&snapshot->config->base, "settings", &settings)))
         sl_fail(&diag, err, "%s", sl_err_str(err));
     if (!err && sl_cli_wants_json(cli))
