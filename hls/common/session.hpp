@@ -15,7 +15,8 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
-namespace card {
+namespace card
+{
 #endif
 
 /* The keys of one direction and epoch: records are opened with `open`, sealed with `seal`. */
@@ -36,12 +37,12 @@ struct key_state {
 enum track_flag {
     track_tls13 = 1 << 0,
     track_mirror = 1 << 1,
-    track_set = 1 << 2,      /* the current key set */
-    track_next = 1 << 3,     /* the other set holds the next keys */
+    track_set = 1 << 2,  /* the current key set */
+    track_next = 1 << 3, /* the other set holds the next keys */
     track_dead = 1 << 4,
-    track_wait = 1 << 5,     /* a KeyUpdate came and the next keys are missing */
-    track_ahead = 1 << 6,    /* ahead_from, ahead_to are valid */
-    track_previous = 1 << 7  /* the other set still holds the previous keys */
+    track_wait = 1 << 5,    /* a KeyUpdate came and the next keys are missing */
+    track_ahead = 1 << 6,   /* ahead_from, ahead_to are valid */
+    track_previous = 1 << 7 /* the other set still holds the previous keys */
 };
 
 /*
@@ -60,10 +61,10 @@ struct track_state {
     uint16_t ahead_from, ahead_to; /* offsets in the record: [from, to) came ahead of a hole */
     uint16_t fragment;             /* length field of the record in progress */
     uint8_t open_seq[6];
-    uint8_t type;                  /* outer content type of the record in progress */
-    uint8_t flags;                 /* enum track_flag */
+    uint8_t type;  /* outer content type of the record in progress */
+    uint8_t flags; /* enum track_flag */
     uint8_t ring_new;
-    uint8_t epoch;                 /* KeyUpdates since the session was installed, modulo 256 */
+    uint8_t epoch; /* KeyUpdates since the session was installed, modulo 256 */
 };
 
 /* tail: the last content bytes of the record in progress up to the last one that is not zero (TLS 1.2: simply the last ones),
