@@ -61,6 +61,31 @@ function(sl_unit_test library file)
   endif()
 endfunction()
 
+# sl_hls_library(packet SOURCES parser.cpp LINK sl_hls_common): the library sl_hls_packet of a block of the card; without SOURCES, of
+# headers alone. Kernels see <ap_int.h> and its like from sim/hls by include path only, and take no exceptions, as on the card.
+function(sl_hls_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
+  if(A_SOURCES)
+    add_library(sl_hls_${name} STATIC ${A_SOURCES})
+    target_link_libraries(sl_hls_${name} PUBLIC sl_hls_sim ${A_LINK})
+    target_compile_options(sl_hls_${name} PRIVATE -fno-exceptions)
+  else()
+    add_library(sl_hls_${name} INTERFACE)
+    target_link_libraries(sl_hls_${name} INTERFACE sl_hls_sim ${A_LINK})
+  endif()
+endfunction()
+
+# sl_hls_test(packet_parser LINK sl_hls_packet): tests/unit/hls/test_packet_parser.cpp becomes the CTest unit.hls.packet_parser.
+function(sl_hls_test file)
+  cmake_parse_arguments(A "" "" "LINK" ${ARGN})
+  set(target test_hls_${file})
+  add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/unit/hls/test_${file}.cpp)
+  target_link_libraries(${target} PRIVATE sl_hls_sim ${A_LINK} cmocka)
+  target_compile_definitions(${target} PRIVATE SLUICE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME unit.hls.${file} COMMAND ${target})
+  set_tests_properties(unit.hls.${file} PROPERTIES TIMEOUT 300)
+endfunction()
+
 # sl_fuzz_target(client_hello LINK sl_tls): tests/fuzz/fuzz_client_hello.c, seeded from tests/fuzz/corpus/client_hello/; a short run
 # is the CTest fuzz.client_hello. Without SLUICE_FUZZ nothing is built.
 function(sl_fuzz_target name)
