@@ -34,15 +34,18 @@ enum table_geometry {
     table_words = 5
 };
 
-enum table_word4 { /* positions of bits */
-                   table_at_dport = 0,
-                   table_at_sport = 16,
-                   table_at_proto = 32,
-                   table_at_ipv6 = 40,
-                   table_at_valid = 41,
-                   table_at_action = 42,
-                   table_at_session = 45,
-                   table_action_bits = table_at_session - table_at_action
+/* Positions of bits in word 4. */
+enum table_word4 {
+    table_at_dport = 0,
+    table_at_sport = 16,
+    table_at_proto = 32,
+    table_at_ipv6 = 40,
+    table_at_valid = 41,
+    table_at_action = 42,
+    table_at_session = 45,
+    table_action_bits = table_at_session - table_at_action,
+    table_session_bits = 17,
+    table_sessions = 1 << table_session_bits
 };
 
 struct table_slot {
