@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ap_axiu<D, U, TI, TD>: one transfer on an AXI4-Stream port, as Vitis HLS names it: D data bits, U user bits, TI bits of stream id,
- * TD bits of destination. A side channel of width 0 is not there on the card; here it is a bit that nobody reads.
+ * ap_axiu<D, U, TI, TD>: one transfer on an AXI4-Stream port, as Vitis HLS names it: D data bits, U user bits, TI bits of stream
+ * id, TD bits of destination. A side channel of width 0 is not there on the card; here it is a bit that nobody reads.
  */
 #ifndef SIM_HLS_AP_AXI_SDATA_H
 #define SIM_HLS_AP_AXI_SDATA_H

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * ap_uint<W>, the unsigned integer of any width of Vitis HLS, for g++ and clang: as much of it as kernels need at their ports, under
- * Vitis' names, so that Vitis' header or the public ap_int headers take this one's place by include path alone.
+ * ap_uint<W>, the unsigned integer of any width of Vitis HLS, for g++ and clang: as much of it as kernels need at their ports,
+ * under Vitis' names, so that Vitis' header or the public ap_int headers take this one's place by include path alone.
  *
- * The value lies in 64-bit words, the lowest first; bits from W upwards are zero. A range of at most 64 bits with constant ends is a
- * load or a store and a few shifts. Differences to Vitis: a bit or range out of bounds ends the program, as does a range with
- * hi < lo (Vitis mirrors its bits); a new value is zero.
+ * The value lies in 64-bit words, the lowest first; bits from W upwards are zero. A range of at most 64 bits with constant ends is
+ * a load or a store and a few shifts. Differences to Vitis: a bit or range out of bounds ends the program, as does a range with hi
+ * < lo (Vitis mirrors its bits); a new value is zero.
  *
  * Widths of results are Vitis': & | ^ the wider operand, ~ << >> the left operand, + one bit more, - one bit more and signed.
  */
