@@ -32,10 +32,11 @@ enum : unsigned {
 
     /* RFC 8446 section 5.5: floor(2^24.5) records under one key; a packet can begin at most this many. */
     seal_limit_default = 23726566,
-    records_a_packet_max = frame_bytes_max / (tls_header_bytes + tls13_overhead) + 1
+    seal_reserve = 512
 };
 
 static_assert(frame_bytes_max % beat_bytes == 0, "a frame is whole beats");
+static_assert(seal_reserve > frame_bytes_max / (tls_header_bytes + tls13_overhead), "no packet goes over the limit");
 static_assert((slots & (slots - 1)) == 0, "slot numbers are bits");
 
 } // namespace card

@@ -54,8 +54,9 @@ struct track_state {
     uint32_t next;         /* expected TCP sequence number */
     uint32_t record_start; /* TCP sequence number of the record in progress, or of the next one */
     uint32_t seal_seq;     /* record sequence numbers of that record */
-    uint32_t old_seal_seq; /* of the last record of the previous epoch, its KeyUpdate */
-    uint32_t old_open_seq;
+    /* TLS 1.3: of the last record of the previous epoch, its KeyUpdate. TLS 1.2: upper and lower half of the record's explicit
+     * nonce as it came, where a byte has not come yet: of the nonce of the record before plus one. */
+    uint32_t old_seal_seq, old_open_seq;
     uint32_t seq_delta, ack_delta, tsval_delta, tsecr_delta; /* new = old + delta */
     uint16_t ring[2];
     uint16_t ahead_from, ahead_to; /* offsets in the record: [from, to) came ahead of a hole */

@@ -141,9 +141,10 @@ struct piece {
     bool first, last; /* of the packet */
     bool beat_last;   /* last piece of its beat */
     bool tls13;
-    bool mirror;   /* the inspector wants the plaintext */
-    bool key_load; /* no packet: the key set `set` of the slot is replaced */
-    bool dead;     /* the packet ends the session: dropped, event sent */
+    bool mirror;     /* the inspector wants the plaintext */
+    bool key_load;   /* no packet: the key set `set` of the slot is replaced */
+    bool dead;       /* a record header in this piece is refused: the session dies, the packet is dropped */
+    uint16_t detail; /* dead: type << 8 | which header byte */
     uint8_t set;
     uint16_t slot;
     uint32_t index;
