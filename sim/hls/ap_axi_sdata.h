@@ -1,10 +1,9 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ap_axiu<D, U, TI, TD>: one transfer on an AXI4-Stream port, as Vitis HLS names it: D data bits, U user bits, TI bits of stream
  * id, TD bits of destination. A side channel of width 0 is not there on the card; here it is a bit that nobody reads.
  */
-#ifndef SIM_HLS_AP_AXI_SDATA_H
-#define SIM_HLS_AP_AXI_SDATA_H
+#pragma once
 
 #include "ap_int.h"
 
@@ -18,5 +17,3 @@ template <int D, int U, int TI, int TD> struct ap_axiu {
     ap_uint<(TI > 0 ? TI : 1)> id;
     ap_uint<(TD > 0 ? TD : 1)> dest;
 };
-
-#endif

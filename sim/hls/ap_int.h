@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ap_uint<W>, the unsigned integer of any width of Vitis HLS, for g++ and clang: as much of it as kernels need at their ports,
  * under Vitis' names, so that Vitis' header or the public ap_int headers take this one's place by include path alone.
@@ -9,8 +9,7 @@
  *
  * Widths of results are Vitis': & | ^ the wider operand, ~ << >> the left operand, + one bit more, - one bit more and signed.
  */
-#ifndef SIM_HLS_AP_INT_H
-#define SIM_HLS_AP_INT_H
+#pragma once
 
 #include <stdint.h>
 #include <stdio.h>
@@ -651,5 +650,3 @@ AP_SIM_WITH_INTEGER(>)
 AP_SIM_WITH_INTEGER(<=)
 AP_SIM_WITH_INTEGER(>=)
 #undef AP_SIM_WITH_INTEGER
-
-#endif

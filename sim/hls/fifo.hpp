@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every hls::stream is beneath its type: a bounded FIFO with a name, which a sim::machine may time.
  *
@@ -8,8 +8,7 @@
  *
  * An overflow, a read from an empty stream, a leftover at the end and the machine's rules broken are failures (sim::fail).
  */
-#ifndef SIM_HLS_FIFO_HPP
-#define SIM_HLS_FIFO_HPP
+#pragma once
 
 #include <memory>
 #include <stdint.h>
@@ -157,5 +156,3 @@ class fifo
 };
 
 } // namespace sim
-
-#endif

@@ -1,10 +1,23 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <stdio.h>
+#include <stdlib.h>
 
 namespace sim
 {
+
+uint64_t test_seed()
+{
+    const char *given = getenv("SLUICE_SEED");
+    const uint64_t seed = given != nullptr ? strtoull(given, nullptr, 0)
+                                           : static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+    printf("SLUICE_SEED=%llu\n", static_cast<unsigned long long>(seed));
+    fflush(stdout);
+    return seed;
+}
 
 process::process(const std::string &name, unsigned depth, std::function<void()> call)
     : m_name(name), m_depth(depth), m_call(std::move(call))

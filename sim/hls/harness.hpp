@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cycle harness: a machine calls each process once a cycle and holds it to what the card can do.
  *
@@ -23,8 +23,7 @@
  * Streams need not be registered: one that a process touches belongs to the machine from then on. The test itself may read and
  * write streams between cycles, as many elements as are there or fit; they are seen from the next cycle on.
  */
-#ifndef SIM_HLS_HARNESS_HPP
-#define SIM_HLS_HARNESS_HPP
+#pragma once
 
 #include <functional>
 #include <memory>
@@ -39,6 +38,9 @@
 
 namespace sim
 {
+
+/* The number in the environment's SLUICE_SEED, or one that differs from run to run; printed, so that a run can be had again. */
+uint64_t test_seed();
 
 class process
 {
@@ -201,5 +203,3 @@ class machine
 };
 
 } // namespace sim
-
-#endif

@@ -1,11 +1,10 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hls::stream<T> and hls::stream<T, Depth> as Vitis HLS names them, for g++ and clang, but bounded as on the card: Depth elements,
  * 2 without a Depth, as Vitis makes them there. What goes wrong is told with the stream's name (fifo.hpp, which also says what a
  * cycle-accurate run changes). Like Vitis', a stream<T, Depth> is a stream<T>, and streams cannot be copied.
  */
-#ifndef SIM_HLS_HLS_STREAM_H
-#define SIM_HLS_HLS_STREAM_H
+#pragma once
 
 #include <new>
 #include <stdlib.h>
@@ -185,5 +184,3 @@ template <typename T, int Depth> class stream : public stream<T, 0>
 };
 
 } // namespace hls
-
-#endif

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The card's memory (HBM or DDR) as a kernel sees it through request and response streams: every request waits its own random
  * latency, many are outstanding, responses come in the order of requests of a port, one request a port and cycle.
@@ -16,8 +16,7 @@
  * `line`; the acknowledgement is the index. Other types say how in the functions given to reader() and writer(), for example to
  * write a part of a line only. The latency may be (0, 0) outside a machine: then a step answers at once.
  */
-#ifndef SIM_HLS_MEMORY_HPP
-#define SIM_HLS_MEMORY_HPP
+#pragma once
 
 #include <deque>
 #include <functional>
@@ -237,5 +236,3 @@ template <typename Line> class memory
 };
 
 } // namespace sim
-
-#endif

@@ -1,7 +1,6 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Randomness that can be had again: a seeded generator, and a gate that is shut for a given part of the time. */
-#ifndef SIM_HLS_RANDOM_HPP
-#define SIM_HLS_RANDOM_HPP
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -78,5 +77,3 @@ class gate
 };
 
 } // namespace sim
-
-#endif
