@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the bytes of a beat and the cells of a text (jobs.hpp). Both ways are one rotation of a ring of 128 bytes:
+ *
+ *   cells of a text that begins at `at`:   ring = beat,  cell byte i = ring[(i + at) mod 128]
+ *   keystream of cells put in its place:   ring = cells, beat byte p = ring[(p - at) mod 128]
+ *
+ * since -15 <= at <= 63 and no more than 80 bytes are meant, nothing wraps onto what is meant. A log shifter: seven bits, two a
+ * LUT6 (4:1), 4 levels.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "aes_gcm/jobs.hpp"
+#include "common/bytes.hpp"
+
+namespace card
+{
+
+enum : unsigned { ring_bytes = 128, cells_bytes = cells_max * block_bytes };
+
+struct byte_ring {
+    uint8_t byte[ring_bytes];
+};
+
+/* The cells of the text bytes that lie in [from, to) of the beat; the first of them is byte `offset` of the record's text. */
+inline text_range cut_text(unsigned from, unsigned to, unsigned offset)
+{
+#pragma HLS INLINE
+    const bool any = from < to;
+    const unsigned skipped = offset % block_bytes;
+    text_range r;
+    r.cells = static_cast<uint8_t>(any ? (skipped + (to - from) + block_bytes - 1) / block_bytes : 0);
+    r.from = static_cast<uint8_t>(any ? from : 0);
+    r.to = static_cast<uint8_t>(any ? to : 0);
+    r.at = static_cast<int8_t>(any ? static_cast<int>(from) - static_cast<int>(skipped) : 0);
+    r.block = static_cast<uint16_t>(any ? offset / block_bytes : 0);
+    return r;
+}
+
+/* Blocks of a text of so many bytes that come after the last cell of the range: the weight's exponent if the part has cells. */
+inline unsigned blocks_after(const text_range &r, unsigned text_bytes)
+{
+#pragma HLS INLINE
+    return (text_bytes + block_bytes - 1) / block_bytes - r.block - r.cells;
+}
+
+namespace portable
+{
+
+/* Byte i of the result is byte i + by modulo 128. */
+inline byte_ring rotate_ring(const byte_ring &in, unsigned by)
+{
+#pragma HLS INLINE
+    byte_ring ring = in;
+    for (unsigned bit = 0; bit < 7; bit++) {
+#pragma HLS UNROLL
+        byte_ring turned;
+        for (unsigned i = 0; i < ring_bytes; i++) {
+#pragma HLS UNROLL
+            turned.byte[i] = ring.byte[(i + (1u << bit)) % ring_bytes];
+        }
+        if (by >> bit & 1)
+            ring = turned;
+    }
+    return ring;
+}
+
+/* Bytes whose bit in the mask is not set become zero. */
+inline void keep_bytes(uint8_t byte[beat_bytes], uint64_t mask)
+{
+#pragma HLS INLINE
+    for (unsigned i = 0; i < beat_bytes; i++) {
+#pragma HLS UNROLL
+        byte[i] = static_cast<uint8_t>(byte[i] & (0u - static_cast<unsigned>(mask >> i & 1)));
+    }
+}
+
+} // namespace portable
+} // namespace card

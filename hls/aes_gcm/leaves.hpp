@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The leaves that the processes call as `leaf::`. The kernels are made of the portable ones; a simulation may take equivalents that
+ * use the processor's own instructions (sim/hls/native/leaves.hpp, held equal by tests/unit/hls/test_aes_gcm_native.cpp). */
+#pragma once
+
+#include "aes_gcm/aes.hpp"
+#include "aes_gcm/align.hpp"
+#include "aes_gcm/gf128.hpp"
+
+#ifdef SLUICE_NATIVE_LEAVES
+#include "native/leaves.hpp"
+namespace card
+{
+namespace leaf = native;
+}
+#else
+namespace card
+{
+namespace leaf = portable;
+}
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The powers of H that a piece needs, made from H alone, so that a session holds 16 bytes of them and not a table.
+ *
+ *   exponent = sum of d_i 4^i, six digits;   H^exponent = product of H^(d_i 4^i)
+ *
+ * The factors are H, H^2 and H^3, squared 2 i times: squaring is linear, so 2 i squarings are one XOR matrix. A digit of zero is
+ * the factor 1. Five multiplies, as a tree:
+ *
+ *   stage 1       H^2 (2 LUT levels)
+ *   stages 2..4   H^3 = H H^2
+ *   stages 5, 6   the squarings of H^3, at most six a stage (a matrix of 128 x 128 bits is 3 levels, however dense)
+ *   stages 7..9   01 = f_0 f_1, 23 = f_2 f_3, 45 = f_4 f_5 (choice of the factors: 1 level, in front of the multiplier's first 3)
+ *   stages 10..12 01 23
+ *   stages 13..15 (01 23) 45
+ */
+#pragma once
+
+#include <hls_stream.h>
+
+#include "aes_gcm/leaves.hpp"
+
+namespace card
+{
+
+constexpr unsigned weights_depth = 1 + gf128_mul_depth + 2 + 3 * gf128_mul_depth;
+
+inline gf128 gf128_from_bytes(const uint8_t byte[block_bytes])
+{
+#pragma HLS INLINE
+    const gf128 x = {{load_be<8>(byte), load_be<8>(byte + 8)}};
+    return x;
+}
+
+inline void gf128_to_bytes(const gf128 &x, uint8_t byte[block_bytes])
+{
+#pragma HLS INLINE
+    store_be<8>(byte, x.word[0]);
+    store_be<8>(byte + 8, x.word[1]);
+}
+
+inline gf128 weight_factor(const gf128 power[3], unsigned digit)
+{
+#pragma HLS INLINE
+    return digit == 0 ? gf128_one() : power[digit - 1];
+}
+
+inline weight_result make_weight(const weight_job &job)
+{
+#pragma HLS INLINE
+    static_assert(weight_digits == 6, "the tree below");
+    const gf128_powers powers = leaf::gf128_all_powers(gf128_from_bytes(job.h));
+    gf128 factor[weight_digits];
+#pragma HLS ARRAY_PARTITION variable = factor complete
+    for (unsigned i = 0; i < weight_digits; i++) {
+#pragma HLS UNROLL
+        factor[i] = weight_factor(powers.digit[i], job.exponent >> 2 * i & 3u);
+    }
+    const gf128 f01 = leaf::gf128_mul(factor[0], factor[1]);
+    const gf128 f23 = leaf::gf128_mul(factor[2], factor[3]);
+    const gf128 f45 = leaf::gf128_mul(factor[4], factor[5]);
+    weight_result r;
+    r.h[0] = powers.digit[0][0];
+    r.h[1] = powers.digit[0][1];
+    r.h[2] = powers.digit[0][2];
+    r.h[3] = powers.digit[1][0];
+    r.weight = leaf::gf128_mul(leaf::gf128_mul(f01, f23), f45);
+    return r;
+}
+
+/* No state. */
+inline void weights(hls::stream<weight_job> &jobs, hls::stream<weight_result> &results)
+{
+#pragma HLS PIPELINE II = 1
+    if (jobs.empty() || results.full())
+        return;
+    results.write(make_weight(jobs.read()));
+}
+
+} // namespace card
