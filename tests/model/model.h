@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reference model of a lane (docs/card.md): one frame in, what must come of it out. Written from RFC 791, 8200, 1071, 9293, 8446,
- * 5246 and 5288 and from docs/card.md, with whole records in memory and OpenSSL for AES, and with no code of the engines that it
- * judges. Numbers of actions, reasons and events are those of hls/common/types.hpp.
+ * The reference model of a lane (docs/card.md): one frame in, what must come of it out. Written from RFC 791, 8200, 1071, 9293,
+ * 8446, 5246 and 5288 and from docs/card.md, with whole records in memory and OpenSSL for AES, and with no code of the engines that
+ * it judges. Numbers of actions, reasons and events are those of hls/common/types.hpp.
  *
  * It is a part of tests: what cannot be (memory exhausted, OpenSSL failing) aborts.
  */
@@ -12,9 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "session.hpp" /* hls/common: struct session_state, struct key_set */
+#include "common/session.hpp" /* of hls: struct session_state, struct key_set */
 
 #ifdef __cplusplus
+using card::key_set;
+using card::session_state;
 extern "C" {
 #endif
 
@@ -184,9 +186,9 @@ struct model_lane *model_lane_new(const struct model_lane_options *options);
 void model_lane_free(struct model_lane *lane);
 
 /*
- * A session. state is a session as the host installs it: between two records (track.next == track.record_start) and without an ahead
- * range, hashes not used. action: one of the session actions. false: the index or the 5-tuple is taken, or the state is not such a
- * state; then nothing is changed.
+ * A session. state is a session as the host installs it: between two records (track.next == track.record_start) and without an
+ * ahead range, hashes not used. action: one of the session actions. false: the index or the 5-tuple is taken, or the state is not
+ * such a state; then nothing is changed.
  */
 bool model_session_add(struct model_lane *lane, uint32_t index, const struct model_flow *flow, enum model_action action,
                        const struct session_state *state);

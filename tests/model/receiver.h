@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The far end of one direction of a session: it takes the frames that left a lane, puts the TCP stream together (the first copy of a
- * byte stays), opens every record with the seal side's keys and gives the plaintext. What it accepts is what a user's TLS stack would.
+ * The far end of one direction of a session: it takes the frames that left a lane, puts the TCP stream together (the first copy of
+ * a byte stays), opens every record with the seal side's keys and gives the plaintext. What it accepts is what a user's TLS stack
+ * would.
  */
 #pragma once
 
@@ -9,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "session.hpp"
+#include "model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,8 +27,8 @@ struct model_record {
     uint64_t seq;
 };
 
-/* seq: the TCP sequence number that is expected, as the frames have it when they leave; seal_seq of the record that begins there. keys: the first epoch's; only
- * the seal side is used. */
+/* seq: the TCP sequence number that is expected, in the numbers of the frames it will be given; a record begins there, with
+ * seal_seq. keys: those of the first epoch; only the seal side is used. */
 struct model_receiver *model_receiver_new(bool tls13, uint32_t seq, uint64_t seal_seq, const struct key_set *keys);
 void model_receiver_free(struct model_receiver *r);
 /* The keys after the next KeyUpdate that has none yet. Any number of epochs may be given in advance. */
