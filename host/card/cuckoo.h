@@ -65,7 +65,7 @@ sl_err sl_card_cuckoo_insert(struct sl_card_cuckoo *cuckoo, const struct sl_card
 sl_err sl_card_cuckoo_change(struct sl_card_cuckoo *cuckoo, const struct sl_card_flow_key *key, uint32_t session, uint8_t action,
                              struct sl_card_cuckoo_plan *plan);
 
-/* Removes a session; one write, and one more if a session in the stash can take its place. SL_ERR_NOT_FOUND. */
+/* Removes a session: one write, and if a session of the stash finds a place now, its move. SL_ERR_NOT_FOUND. */
 sl_err sl_card_cuckoo_remove(struct sl_card_cuckoo *cuckoo, const struct sl_card_flow_key *key, struct sl_card_cuckoo_plan *plan);
 
 /* The value of a session. Out parameters may be NULL and are unchanged when it is not there. */
