@@ -36,7 +36,7 @@ const char *name_of(failure::kind what)
     return "failure";
 }
 
-void fail(failure::kind what, const std::string &text)
+void report(failure::kind what, const std::string &text)
 {
     if (collector != nullptr) {
         collector->seen.push_back({what, text});
@@ -84,8 +84,8 @@ fifo::~fifo()
 void fifo::set_depth(unsigned depth)
 {
     if (depth == 0 || depth < m_count) {
-        fail(failure::misuse,
-             m_name + ": depth " + std::to_string(depth) + " with " + std::to_string(m_count) + " elements inside");
+        report(failure::misuse,
+               m_name + ": depth " + std::to_string(depth) + " with " + std::to_string(m_count) + " elements inside");
         return;
     }
     m_depth = depth;
@@ -97,19 +97,19 @@ void fifo::set_depth(unsigned depth)
 
 void fifo::underflow() const
 {
-    fail(failure::underflow, m_name + " is read while it is empty" + (running != nullptr ? running->where() : ""));
+    report(failure::underflow, m_name + " is read while it is empty" + (running != nullptr ? running->where() : ""));
 }
 
 void fifo::overflow() const
 {
-    fail(failure::overflow, m_name + " (depth " + std::to_string(m_depth) + ") is written while it is full" +
-                                (running != nullptr ? running->where() : ""));
+    report(failure::overflow, m_name + " (depth " + std::to_string(m_depth) + ") is written while it is full" +
+                                  (running != nullptr ? running->where() : ""));
 }
 
 void fifo::check_leftover()
 {
     if (m_count > 0 && !m_leftover_allowed)
-        fail(failure::leftover, m_name + " ends with " + std::to_string(m_count) + " elements inside");
+        report(failure::leftover, m_name + " ends with " + std::to_string(m_count) + " elements inside");
 }
 
 void fifo::forget_all()
@@ -138,7 +138,7 @@ void fifo::adopt()
     if (!m_time)
         running->watch(*this);
     else if (running != nullptr && m_time->owner != running)
-        fail(failure::two_ends, m_name + " is used in two machines");
+        report(failure::two_ends, m_name + " is used in two machines");
 }
 
 bool fifo::timed_empty()
@@ -168,9 +168,9 @@ bool fifo::timed_read()
         if (m_time->reader == nullptr)
             m_time->reader = p;
         else if (m_time->reader != p)
-            fail(failure::two_ends, m_name + " is read by " + m_time->reader->name() + " and by " + p->name());
+            report(failure::two_ends, m_name + " is read by " + m_time->reader->name() + " and by " + p->name());
         if (m_time->last_read == m.m_now)
-            fail(failure::twice, m_name + " is read twice" + m.where());
+            report(failure::twice, m_name + " is read twice" + m.where());
         m_time->last_read = m.m_now;
     }
     if (m_time->arrived == 0) {
@@ -193,9 +193,9 @@ bool fifo::timed_write()
             m_time->writer = p;
             p->m_outputs.push_back(this);
         } else if (m_time->writer != p)
-            fail(failure::two_ends, m_name + " is written by " + m_time->writer->name() + " and by " + p->name());
+            report(failure::two_ends, m_name + " is written by " + m_time->writer->name() + " and by " + p->name());
         if (m_time->last_write == m.m_now)
-            fail(failure::twice, m_name + " is written twice" + m.where());
+            report(failure::twice, m_name + " is written twice" + m.where());
         m_time->last_write = m.m_now;
     }
     if (p != nullptr ? m_time->full : m_count >= m_depth) {

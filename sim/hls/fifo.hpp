@@ -6,7 +6,7 @@
  * a pipeline: what it writes in its cycle c arrives in the FIFO in its cycle c + depth of the pipeline. The pipeline's registers
  * hold the elements on their way, beside the FIFO's room, and the pipeline stands still while its next element finds the FIFO full.
  *
- * An overflow, a read from an empty stream, a leftover at the end and the machine's rules broken are failures (sim::fail).
+ * An overflow, a read from an empty stream, a leftover at the end and the machine's rules broken are failures (sim::report).
  */
 #pragma once
 
@@ -39,7 +39,7 @@ const char *name_of(failure::kind what);
 
 /* Prints and ends the program, unless failures are being collected. Returns only in that case: a read then yields T(), a written
  * element is lost. */
-void fail(failure::kind what, const std::string &text);
+void report(failure::kind what, const std::string &text);
 
 /* While one is alive, failures of this thread are collected in the youngest one. */
 class failures

@@ -38,7 +38,7 @@ machine::~machine()
 process &machine::add(const std::string &name, unsigned depth, std::function<void()> call)
 {
     if (depth == 0) {
-        fail(failure::misuse, name + ": a pipeline has at least one register");
+        report(failure::misuse, name + ": a pipeline has at least one register");
         depth = 1;
     }
     m_processes.emplace_back(new process(name, depth, std::move(call)));
@@ -55,7 +55,7 @@ void machine::watch(fifo &stream)
 {
     if (stream.m_time) {
         if (stream.m_time->owner != this)
-            fail(failure::two_ends, stream.name() + " is used in two machines");
+            report(failure::two_ends, stream.name() + " is used in two machines");
         return;
     }
     stream.m_time.reset(new fifo::timing());
@@ -92,7 +92,7 @@ void machine::begin_process(process &p)
 void machine::cycle()
 {
     if (running != nullptr || m_processes.empty()) {
-        fail(failure::misuse, running != nullptr ? "a cycle within a cycle" : "a machine without processes");
+        report(failure::misuse, running != nullptr ? "a cycle within a cycle" : "a machine without processes");
         return;
     }
     for (auto &p : m_processes)
@@ -141,11 +141,11 @@ bool machine::run(uint64_t max_cycles)
         if (quiet >= settle_cycles && at_rest())
             return true;
         if (quiet >= deadlock_cycles) {
-            fail(failure::deadlock, "nothing moves since cycle " + std::to_string(quiet_since) + ": " + picture());
+            report(failure::deadlock, "nothing moves since cycle " + std::to_string(quiet_since) + ": " + picture());
             return false;
         }
     }
-    fail(failure::endless, "not at rest after " + std::to_string(max_cycles) + " cycles: " + picture());
+    report(failure::endless, "not at rest after " + std::to_string(max_cycles) + " cycles: " + picture());
     return false;
 }
 
@@ -159,11 +159,11 @@ bool machine::run_until(const std::function<bool()> &done, uint64_t max_cycles)
         if (m_last_move + 1 == m_now && m_first_move <= m_last_move)
             quiet_since = m_now;
         if (m_now - quiet_since >= deadlock_cycles) {
-            fail(failure::deadlock, "nothing moves since cycle " + std::to_string(quiet_since) + ": " + picture());
+            report(failure::deadlock, "nothing moves since cycle " + std::to_string(quiet_since) + ": " + picture());
             return false;
         }
     }
-    fail(failure::endless, "not done after " + std::to_string(max_cycles) + " cycles: " + picture());
+    report(failure::endless, "not done after " + std::to_string(max_cycles) + " cycles: " + picture());
     return false;
 }
 

@@ -52,7 +52,7 @@ template <typename R> auto index_of(const R &request, long) -> decltype(static_c
 template <typename Line> class memory
 {
   public:
-    memory(const std::string &name, size_t lines, uint64_t seed = 1) : m_name(name), m_line(lines), m_random(seed)
+    memory(const std::string &name, size_t lines, uint64_t random_seed = 1) : m_name(name), m_line(lines), m_random(random_seed)
     {
     }
     Line &operator[](size_t index)
@@ -224,7 +224,7 @@ template <typename Line> class memory
     {
         if (index < m_line.size())
             return true;
-        fail(failure::misuse, m_name + ": line " + std::to_string(index) + " of " + std::to_string(m_line.size()));
+        report(failure::misuse, m_name + ": line " + std::to_string(index) + " of " + std::to_string(m_line.size()));
         return false;
     }
 
