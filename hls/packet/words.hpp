@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Big-endian fields, and the one's complement sum of RFC 1071. */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/limits.hpp"
+
+namespace card
+{
+
+inline uint16_t be16(const uint8_t *at)
+{
+#pragma HLS INLINE
+    return static_cast<uint16_t>(at[0] << 8 | at[1]);
+}
+
+inline uint32_t be32(const uint8_t *at)
+{
+#pragma HLS INLINE
+    return uint32_t{at[0]} << 24 | uint32_t{at[1]} << 16 | uint32_t{at[2]} << 8 | at[3];
+}
+
+inline void put_be16(uint8_t *at, uint16_t value)
+{
+#pragma HLS INLINE
+    at[0] = static_cast<uint8_t>(value >> 8);
+    at[1] = static_cast<uint8_t>(value);
+}
+
+inline void put_be32(uint8_t *at, uint32_t value)
+{
+#pragma HLS INLINE
+    put_be16(at, static_cast<uint16_t>(value >> 16));
+    put_be16(at + 2, static_cast<uint16_t>(value));
+}
+
+inline uint64_t le64(const uint8_t *at)
+{
+#pragma HLS INLINE
+    return uint64_t{at[0]} | uint64_t{at[1]} << 8 | uint64_t{at[2]} << 16 | uint64_t{at[3]} << 24 | uint64_t{at[4]} << 32 |
+           uint64_t{at[5]} << 40 | uint64_t{at[6]} << 48 | uint64_t{at[7]} << 56;
+}
+
+inline void put_le64(uint8_t *at, uint64_t value)
+{
+#pragma HLS INLINE
+    for (unsigned i = 0; i < 8; ++i) {
+#pragma HLS UNROLL
+        at[i] = static_cast<uint8_t>(value >> (8 * i));
+    }
+}
+
+/* One's complement sums are kept in 32 bits and folded at the end. A fold is 0 only if every word that went in was. */
+inline uint16_t fold(uint32_t sum)
+{
+#pragma HLS INLINE
+    sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
+}
+
+/* Sum of the bytes [from, to) of a beat as big-endian words, an odd end padded; `from` is even. Below 2^16. Two levels for the
+ * masks, then an adder tree of 32 words: two words a 32-bit lane (byte order does not matter to the sum, RFC 1071 section 2 (B)).
+ */
+inline uint16_t sum_beat(const uint8_t byte[beat_bytes], unsigned from, unsigned to)
+{
+#pragma HLS INLINE
+    uint8_t masked[beat_bytes];
+    for (unsigned i = 0; i < beat_bytes; ++i) {
+#pragma HLS UNROLL
+        masked[i] = i >= from && i < to ? byte[i] : uint8_t{0};
+    }
+    const uint64_t lanes = 0x0000ffff0000ffff;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < beat_bytes; i += 8) {
+#pragma HLS UNROLL
+        const uint64_t word = le64(masked + i);
+        sum += (word & lanes) + (word >> 16 & lanes);
+    }
+    const uint16_t folded = fold(static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32));
+    return static_cast<uint16_t>(folded << 8 | folded >> 8);
+}
+
+} // namespace card
