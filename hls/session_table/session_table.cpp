@@ -101,6 +101,7 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
         const packet_key key = keys.read();
         if (key.valid) {
             results.write(look_up(s, key.key));
+            s.lookups++;
         }
     }
 
@@ -123,7 +124,7 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
             step_reset(s);
         } else if (!done.full()) {
             s.resetting = false;
-            done.write(table_update_done{s.reset_tag, true});
+            done.write(table_update_done{s.reset_tag, true, s.lookups});
         }
     } else if (!updates.empty() && !done.full()) {
         const table_update update = updates.read();
@@ -147,7 +148,7 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
         if (reset) {
             begin_reset(s, update);
         } else {
-            done.write(table_update_done{update.tag, write});
+            done.write(table_update_done{update.tag, write, s.lookups});
         }
     }
     write_ways(s, enable, row, content);

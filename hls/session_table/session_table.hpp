@@ -50,6 +50,8 @@ struct table_update {
 struct table_update_done {
     uint32_t tag;
     bool ok; /* false: no such slot or operation; nothing was changed */
+    /* Results written so far, modulo 2^32: when so many have been read, all that saw the content before are through. */
+    uint32_t lookups;
 };
 
 struct session_table_state {
@@ -58,6 +60,7 @@ struct session_table_state {
     table_hash hash;
     bool resetting;
     uint32_t reset_row, reset_word, reset_tag;
+    uint32_t lookups; /* results written */
     table_expand expand;
 };
 
