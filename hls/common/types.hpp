@@ -126,6 +126,7 @@ struct record_part {
     uint8_t ring;      /* 0: the record in progress; 1, 2: a finished one, retransmitted, so many records back */
     uint64_t open_seq; /* record sequence numbers */
     uint32_t seal_seq;
+    uint64_t nonce; /* TLS 1.2: the explicit nonce it came with */
     uint32_t start; /* TCP sequence number of the record's first byte, as it came in */
 };
 

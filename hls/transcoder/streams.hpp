@@ -13,6 +13,13 @@
 namespace card
 {
 
+/* tracker -> finish, one for every packet, with its first piece. flow, lane and window_shift are filled in further down. */
+struct packet_context {
+    headers head;
+    rewrite_rule rule;
+    punt_info info;
+};
+
 /* fetch -> tracker and finish: write the slot's state back (hazard WRITE_BACK: the slot stays mapped until memory has
  * acknowledged, and a packet that comes meanwhile uses it as it is). */
 struct write_back {
@@ -45,9 +52,10 @@ struct key_load {
     key_set set;
 };
 
-/* control -> fetch. `after`: to be obeyed when so many lookup results have been read, modulo 2^32: packets looked up before the
+/* control -> fetch. keys: the slot is kept from the work_keys item on until keys_end, while the host's set is written to memory
+ * (hazard KEYS_RACE). `after`: to be obeyed when so many lookup results have been read, modulo 2^32: packets looked up before the
  * table entry went away are then in. */
-enum fetch_command_kind : uint8_t { fetch_keys = 1, fetch_remove = 2, fetch_reset = 3 };
+enum fetch_command_kind : uint8_t { fetch_keys = 1, fetch_remove = 2, fetch_reset = 3, fetch_keys_end = 4 };
 struct fetch_command {
     fetch_command_kind kind;
     uint8_t set; /* fetch_keys */
@@ -66,7 +74,8 @@ enum done_kind : uint8_t { done_plain, done_key_update, done_dead };
 struct packet_done {
     done_kind kind;
     uint16_t slot;
-    uint8_t generation;
+    uint32_t index;
+    uint64_t flow;
     /* done_key_update: the record it was in */
     uint16_t length;   /* whole */
     uint16_t previous; /* whole length of the record before; 0: not known */
