@@ -13,16 +13,11 @@
 #include <stdint.h>
 
 #include "aes_gcm/jobs.hpp"
-#include "common/bytes.hpp"
 
 namespace card
 {
 
 enum : unsigned { ring_bytes = 128, cells_bytes = cells_max * block_bytes };
-
-struct byte_ring {
-    uint8_t byte[ring_bytes];
-};
 
 /* The cells of the text bytes that lie in [from, to) of the beat; the first of them is byte `offset` of the record's text. */
 inline text_range cut_text(unsigned from, unsigned to, unsigned offset)
@@ -46,8 +41,27 @@ inline unsigned blocks_after(const text_range &r, unsigned text_bytes)
     return (text_bytes + block_bytes - 1) / block_bytes - r.block - r.cells;
 }
 
+inline uint32_t word_from_bytes(const uint8_t p[4])
+{
+#pragma HLS INLINE
+    return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3];
+}
+
+inline void word_to_bytes(uint32_t word, uint8_t p[4])
+{
+#pragma HLS INLINE
+    p[0] = static_cast<uint8_t>(word >> 24);
+    p[1] = static_cast<uint8_t>(word >> 16);
+    p[2] = static_cast<uint8_t>(word >> 8);
+    p[3] = static_cast<uint8_t>(word);
+}
+
 namespace portable
 {
+
+struct byte_ring {
+    uint8_t byte[ring_bytes];
+};
 
 /* Byte i of the result is byte i + by modulo 128. */
 inline byte_ring rotate_ring(const byte_ring &in, unsigned by)
@@ -67,13 +81,41 @@ inline byte_ring rotate_ring(const byte_ring &in, unsigned by)
     return ring;
 }
 
-/* Bytes whose bit in the mask is not set become zero. */
-inline void keep_bytes(uint8_t byte[beat_bytes], uint64_t mask)
+inline uint8_t byte_if(uint8_t byte, bool keep)
 {
 #pragma HLS INLINE
+    return keep ? byte : static_cast<uint8_t>(0);
+}
+
+/* The cells of the text that begins at byte `by` (modulo 128) of the beat; of the beat's bytes only those in the mask count. */
+inline void take_cells(const uint8_t beat[beat_bytes], uint64_t mask, unsigned by, uint8_t cells[cells_bytes])
+{
+#pragma HLS INLINE
+    byte_ring ring = {};
     for (unsigned i = 0; i < beat_bytes; i++) {
 #pragma HLS UNROLL
-        byte[i] = static_cast<uint8_t>(byte[i] & (0u - static_cast<unsigned>(mask >> i & 1)));
+        ring.byte[i] = byte_if(beat[i], mask >> i & 1);
+    }
+    ring = rotate_ring(ring, by);
+    for (unsigned i = 0; i < cells_bytes; i++) {
+#pragma HLS UNROLL
+        cells[i] = ring.byte[i];
+    }
+}
+
+/* Sets those bytes of the beat that are in the mask: byte p to cell byte p + by (modulo 128). */
+inline void place_cells(const uint8_t cells[cells_bytes], unsigned by, uint64_t mask, uint8_t beat[beat_bytes])
+{
+#pragma HLS INLINE
+    byte_ring ring = {};
+    for (unsigned i = 0; i < cells_bytes; i++) {
+#pragma HLS UNROLL
+        ring.byte[i] = cells[i];
+    }
+    ring = rotate_ring(ring, by);
+    for (unsigned i = 0; i < beat_bytes; i++) {
+#pragma HLS UNROLL
+        beat[i] = (mask >> i & 1) ? ring.byte[i] : beat[i];
     }
 }
 

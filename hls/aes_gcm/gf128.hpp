@@ -32,10 +32,10 @@ struct gf256 {
     uint64_t word[4];
 };
 
-/* digit[i][d - 1] = H^(d * 4^i): what exponents below 4096 are composed of. */
+/* power[i][d] = H^(d * 4^i): what exponents below 4096 are composed of. */
 enum : unsigned { weight_digits = 6 };
 struct gf128_powers {
-    gf128 digit[weight_digits][3];
+    gf128 power[weight_digits][4];
 };
 
 inline gf128 gf128_zero()
@@ -59,6 +59,14 @@ inline gf128 gf128_add(const gf128 &a, const gf128 &b)
     return sum;
 }
 
+inline gf128 gf128_if(const gf128 &a, bool keep)
+{
+#pragma HLS INLINE
+    const uint64_t mask = UINT64_C(0) - (keep ? 1u : 0u);
+    const gf128 kept = {{a.word[0] & mask, a.word[1] & mask}};
+    return kept;
+}
+
 inline gf256 gf256_zero()
 {
 #pragma HLS INLINE
@@ -71,6 +79,14 @@ inline gf256 gf256_add(const gf256 &a, const gf256 &b)
 #pragma HLS INLINE
     const gf256 sum = {{a.word[0] ^ b.word[0], a.word[1] ^ b.word[1], a.word[2] ^ b.word[2], a.word[3] ^ b.word[3]}};
     return sum;
+}
+
+inline gf256 gf256_if(const gf256 &a, bool keep)
+{
+#pragma HLS INLINE
+    const uint64_t mask = UINT64_C(0) - (keep ? 1u : 0u);
+    const gf256 kept = {{a.word[0] & mask, a.word[1] & mask, a.word[2] & mask, a.word[3] & mask}};
+    return kept;
 }
 
 namespace portable
@@ -155,14 +171,16 @@ inline gf128_powers gf128_all_powers(const gf128 &h)
 {
 #pragma HLS INLINE
     gf128_powers p;
-    p.digit[0][0] = h;
-    p.digit[0][1] = gf128_square(h);
-    p.digit[0][2] = gf128_mul(h, p.digit[0][1]);
+    p.power[0][0] = gf128_one();
+    p.power[0][1] = h;
+    p.power[0][2] = gf128_square(h);
+    p.power[0][3] = gf128_mul(h, p.power[0][2]);
     for (unsigned i = 1; i < weight_digits; i++) {
 #pragma HLS UNROLL
-        for (unsigned d = 0; d < 3; d++) {
+        p.power[i][0] = gf128_one();
+        for (unsigned d = 1; d < 4; d++) {
 #pragma HLS UNROLL
-            p.digit[i][d] = gf128_square(gf128_square(p.digit[i - 1][d]));
+            p.power[i][d] = gf128_square(gf128_square(p.power[i - 1][d]));
         }
     }
     return p;

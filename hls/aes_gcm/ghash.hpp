@@ -21,6 +21,7 @@
 #include <hls_stream.h>
 
 #include "aes_gcm/weights.hpp"
+#include "common/bytes.hpp"
 
 namespace card
 {
@@ -44,17 +45,20 @@ struct ghash_items {
     unsigned count;
 };
 
-inline ghash_items list_items(const byte_ring &beat, const text_range &text, bool with_aad, const uint8_t aad[block_bytes])
+inline ghash_items list_items(const ghash_job &job, const text_range &text, bool with_aad, const uint8_t aad[block_bytes])
 {
 #pragma HLS INLINE
-    const byte_ring cells = leaf::rotate_ring(beat, static_cast<unsigned>(text.at) % ring_bytes);
+    uint8_t bytes[cells_bytes];
+#pragma HLS ARRAY_PARTITION variable = bytes complete
+    leaf::take_cells(job.byte, job.fresh & mask_range(text.from, text.to), static_cast<unsigned>(text.at) % ring_bytes, bytes);
     const gf128 head = gf128_from_bytes(aad);
     gf128 cell[ghash_items_max];
 #pragma HLS ARRAY_PARTITION variable = cell complete
-    for (unsigned i = 0; i < ghash_items_max; i++) {
+    for (unsigned i = 0; i < cells_max; i++) {
 #pragma HLS UNROLL
-        cell[i] = i < text.cells ? gf128_from_bytes(cells.byte + block_bytes * i) : gf128_zero();
+        cell[i] = gf128_from_bytes(bytes + block_bytes * i);
     }
+    cell[cells_max] = gf128_zero();
     ghash_items list;
     list.item[0] = with_aad ? head : cell[0];
     for (unsigned i = 1; i < ghash_items_max; i++) {
@@ -68,17 +72,8 @@ inline ghash_items list_items(const byte_ring &beat, const text_range &text, boo
 inline ghash_result make_ghash(const ghash_job &job, const weight_result &w)
 {
 #pragma HLS INLINE
-    const text_range &a = job.layout.a, &b = job.layout.b;
-    byte_ring beat_a = {}, beat_b = {};
-    for (unsigned i = 0; i < beat_bytes; i++) {
-#pragma HLS UNROLL
-        beat_a.byte[i] = job.byte[i];
-        beat_b.byte[i] = job.byte[i];
-    }
-    leaf::keep_bytes(beat_a.byte, job.fresh & mask_range(a.from, a.to));
-    leaf::keep_bytes(beat_b.byte, job.fresh & mask_range(b.from, b.to));
-    const ghash_items items_a = list_items(beat_a, a, job.with_aad_a, job.aad_a);
-    const ghash_items items_b = list_items(beat_b, b, job.with_aad_b, job.aad_b);
+    const ghash_items items_a = list_items(job, job.layout.a, job.with_aad_a, job.aad_a);
+    const ghash_items items_b = list_items(job, job.layout.b, job.with_aad_b, job.aad_b);
 
     /* Multiplier i takes item i of a, or when those are given out, the next one of b. */
     const unsigned last_a = items_a.count == 0 ? 0 : items_a.count - 1, last_b = items_b.count == 0 ? 0 : items_b.count - 1;
@@ -89,11 +84,9 @@ inline ghash_result make_ghash(const ghash_job &job, const weight_result &w)
         const unsigned k = of_a ? i : i - last_a, last = of_a ? last_a : last_b;
         const bool used = k < last;
         const gf128 item = of_a ? items_a.item[k] : items_b.item[k];
-        const gf256 product = leaf::gf128_multiply(used ? item : gf128_zero(), w.h[(last - 1 - k) % 4]);
-        if (of_a)
-            sum_a = gf256_add(sum_a, product);
-        else
-            sum_b = gf256_add(sum_b, product);
+        const gf256 product = leaf::gf128_multiply(gf128_if(item, used), w.h[(last - 1 - k) % 4]);
+        sum_a = gf256_add(sum_a, gf256_if(product, of_a));
+        sum_b = gf256_add(sum_b, gf256_if(product, !of_a));
     }
     const gf128 plain_a = gf128_add(leaf::gf128_reduce(sum_a), items_a.item[last_a]);
     const gf128 plain_b = gf128_add(leaf::gf128_reduce(sum_b), items_b.item[last_b]);

@@ -5,6 +5,7 @@
 #include <hls_stream.h>
 
 #include "aes_gcm/leaves.hpp"
+#include "common/bytes.hpp"
 
 namespace card
 {
@@ -30,7 +31,7 @@ inline aes_block counter_block(const uint8_t nonce[12], uint32_t counter)
     aes_block b;
     for (unsigned i = 0; i < 3; i++) {
 #pragma HLS UNROLL
-        b.word[i] = static_cast<uint32_t>(load_be<4>(nonce + 4 * i));
+        b.word[i] = word_from_bytes(nonce + 4 * i);
     }
     b.word[3] = counter;
     return b;
@@ -42,7 +43,7 @@ inline aes_key key_words(const uint8_t key[32], bool long_key)
     aes_key k;
     for (unsigned i = 0; i < 8; i++) {
 #pragma HLS UNROLL
-        k.word[i] = static_cast<uint32_t>(load_be<4>(key + 4 * i));
+        k.word[i] = word_from_bytes(key + 4 * i);
     }
     k.long_key = long_key;
     return k;
@@ -53,7 +54,7 @@ inline void block_bytes_of(const aes_block &b, uint8_t out[block_bytes])
 #pragma HLS INLINE
     for (unsigned i = 0; i < 4; i++) {
 #pragma HLS UNROLL
-        store_be<4>(out + 4 * i, b.word[i]);
+        word_to_bytes(b.word[i], out + 4 * i);
     }
 }
 
@@ -88,10 +89,11 @@ template <unsigned extra> keystream_result make_keystream(const keystream_job &j
     leaf::aes_lanes<lanes>(block, use_b, key_words(job.key_a, job.long_a), key_words(job.key_b, job.long_b));
 
     keystream_result r = {};
-    byte_ring cells = {};
+    uint8_t cells[cells_bytes];
+#pragma HLS ARRAY_PARTITION variable = cells complete
     for (unsigned i = 0; i < cells_max; i++) {
 #pragma HLS UNROLL
-        block_bytes_of(block[i], cells.byte + block_bytes * i);
+        block_bytes_of(block[i], cells + block_bytes * i);
     }
     if (extra & with_tag_mask)
         block_bytes_of(block[mask_lane], r.tag_mask);
@@ -100,16 +102,10 @@ template <unsigned extra> keystream_result make_keystream(const keystream_job &j
         block_bytes_of(block[zero_lane + 1], r.zero_b);
     }
 
-    /* Beat byte p is cell byte p - a.at, or counted from b's first cell p - b.at. */
-    const unsigned turn_a = 0u - static_cast<unsigned>(a.at), turn_b = block_bytes * a.cells - static_cast<unsigned>(b.at);
-    const uint64_t where_a = mask_range(a.from, a.to), where_b = mask_range(b.from, b.to);
-    byte_ring at_a = leaf::rotate_ring(cells, turn_a % ring_bytes), at_b = leaf::rotate_ring(cells, turn_b % ring_bytes);
-    leaf::keep_bytes(at_a.byte, where_a);
-    leaf::keep_bytes(at_b.byte, where_b);
-    for (unsigned i = 0; i < beat_bytes; i++) {
-#pragma HLS UNROLL
-        r.byte[i] = at_a.byte[i] | at_b.byte[i];
-    }
+    /* Beat byte p is cell byte p - a.at; b's first cell is number a.cells. */
+    const unsigned by_a = 0u - static_cast<unsigned>(a.at), by_b = block_bytes * a.cells - static_cast<unsigned>(b.at);
+    leaf::place_cells(cells, by_a % ring_bytes, mask_range(a.from, a.to), r.byte);
+    leaf::place_cells(cells, by_b % ring_bytes, mask_range(b.from, b.to), r.byte);
     return r;
 }
 

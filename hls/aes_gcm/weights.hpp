@@ -28,42 +28,40 @@ constexpr unsigned weights_depth = 1 + gf128_mul_depth + 2 + 3 * gf128_mul_depth
 inline gf128 gf128_from_bytes(const uint8_t byte[block_bytes])
 {
 #pragma HLS INLINE
-    const gf128 x = {{load_be<8>(byte), load_be<8>(byte + 8)}};
+    const gf128 x = {{static_cast<uint64_t>(word_from_bytes(byte)) << 32 | word_from_bytes(byte + 4),
+                      static_cast<uint64_t>(word_from_bytes(byte + 8)) << 32 | word_from_bytes(byte + 12)}};
     return x;
 }
 
 inline void gf128_to_bytes(const gf128 &x, uint8_t byte[block_bytes])
 {
 #pragma HLS INLINE
-    store_be<8>(byte, x.word[0]);
-    store_be<8>(byte + 8, x.word[1]);
-}
-
-inline gf128 weight_factor(const gf128 power[3], unsigned digit)
-{
-#pragma HLS INLINE
-    return digit == 0 ? gf128_one() : power[digit - 1];
+    for (unsigned i = 0; i < 2; i++) {
+#pragma HLS UNROLL
+        word_to_bytes(static_cast<uint32_t>(x.word[i] >> 32), byte + 8 * i);
+        word_to_bytes(static_cast<uint32_t>(x.word[i]), byte + 8 * i + 4);
+    }
 }
 
 inline weight_result make_weight(const weight_job &job)
 {
 #pragma HLS INLINE
     static_assert(weight_digits == 6, "the tree below");
-    const gf128_powers powers = leaf::gf128_all_powers(gf128_from_bytes(job.h));
+    const gf128_powers &powers = leaf::gf128_all_powers(gf128_from_bytes(job.h));
     gf128 factor[weight_digits];
 #pragma HLS ARRAY_PARTITION variable = factor complete
     for (unsigned i = 0; i < weight_digits; i++) {
 #pragma HLS UNROLL
-        factor[i] = weight_factor(powers.digit[i], job.exponent >> 2 * i & 3u);
+        factor[i] = powers.power[i][job.exponent >> 2 * i & 3];
     }
     const gf128 f01 = leaf::gf128_mul(factor[0], factor[1]);
     const gf128 f23 = leaf::gf128_mul(factor[2], factor[3]);
     const gf128 f45 = leaf::gf128_mul(factor[4], factor[5]);
     weight_result r;
-    r.h[0] = powers.digit[0][0];
-    r.h[1] = powers.digit[0][1];
-    r.h[2] = powers.digit[0][2];
-    r.h[3] = powers.digit[1][0];
+    r.h[0] = powers.power[0][1];
+    r.h[1] = powers.power[0][2];
+    r.h[2] = powers.power[0][3];
+    r.h[3] = powers.power[1][1];
     r.weight = leaf::gf128_mul(leaf::gf128_mul(f01, f23), f45);
     return r;
 }

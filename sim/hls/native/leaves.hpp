@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The leaves of hls/aes_gcm with AES-NI and PCLMULQDQ: the same functions of the same arguments, for a simulation at speed. What is
+ * derived from keys alone, key schedules and powers of H, is kept for the keys seen last: the table of a thread is small and is
+ * overwritten by other keys, but never wiped, so this is for simulated cards and their keys only.
+ * On other processors, or where these instructions are missing, the portable leaves are called.
+ */
+#ifndef SIM_HLS_NATIVE_LEAVES_HPP
+#define SIM_HLS_NATIVE_LEAVES_HPP
+
+#include <string.h>
+
+#include "aes_gcm/aes.hpp"
+#include "aes_gcm/align.hpp"
+#include "aes_gcm/gf128.hpp"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+namespace card
+{
+namespace native
+{
+
+#define SLUICE_NATIVE __attribute__((target("aes,pclmul,ssse3")))
+
+inline bool available()
+{
+    static const bool yes = __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3");
+    return yes;
+}
+
+enum : unsigned { memo_entries = 64 };
+
+struct key_schedule {
+    aes_key key;
+    bool filled;
+    __m128i round[aes_stages + 1];
+};
+
+SLUICE_NATIVE inline __m128i load_words(const uint32_t word[4])
+{
+    const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+    return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i *>(word)), swap);
+}
+
+SLUICE_NATIVE inline void store_words(uint32_t word[4], __m128i bytes)
+{
+    const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(word), _mm_shuffle_epi8(bytes, swap));
+}
+
+SLUICE_NATIVE inline void expand(key_schedule &s, const aes_key &key)
+{
+    aes_window window = portable::aes_first_window(key);
+    unsigned n = 0;
+    s.round[n++] = load_words(key.word);
+    for (unsigned stage = 1; stage <= aes_stages; stage++) {
+        window = portable::aes_next_window(window, stage, key.long_key);
+        if (!portable::aes_waits(stage, key.long_key))
+            s.round[n++] = load_words(window.newer);
+    }
+    s.key = key;
+    s.filled = true;
+}
+
+/* The reference holds until the thread asks for another key. Two keys of one call may not share an entry: `bank` keeps them apart.
+ */
+inline const key_schedule &schedule_of(const aes_key &key, unsigned bank)
+{
+    static thread_local key_schedule memo[2][memo_entries];
+    const uint32_t mixed = key.word[0] ^ key.word[1] ^ key.word[2] ^ key.word[3];
+    key_schedule &s = memo[bank][(mixed ^ mixed >> 16) % memo_entries];
+    if (!s.filled || s.key.long_key != key.long_key || memcmp(s.key.word, key.word, sizeof(key.word)) != 0)
+        expand(s, key);
+    return s;
+}
+
+template <unsigned lanes>
+SLUICE_NATIVE void aes_lanes_native(aes_block block[lanes], const bool use_b[lanes], const aes_key &a, const aes_key &b)
+{
+    const key_schedule &schedule_a = schedule_of(a, 0), &schedule_b = schedule_of(b, 1);
+    const __m128i *round[lanes];
+    __m128i x[lanes];
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < lanes; i++) {
+        round[i] = use_b[i] ? schedule_b.round : schedule_a.round;
+        x[i] = _mm_xor_si128(load_words(block[i].word), round[i][0]);
+    }
+    for (unsigned r = 1; r < 10; r++) {
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < lanes; i++)
+            x[i] = _mm_aesenc_si128(x[i], round[i][r]);
+    }
+    if (a.long_key && b.long_key) {
+        for (unsigned r = 10; r < 14; r++) {
+#pragma GCC unroll 8
+            for (unsigned i = 0; i < lanes; i++)
+                x[i] = _mm_aesenc_si128(x[i], round[i][r]);
+        }
+    } else if (a.long_key || b.long_key) {
+        for (unsigned r = 10; r < 14; r++) {
+#pragma GCC unroll 8
+            for (unsigned i = 0; i < lanes; i++)
+                x[i] = (use_b[i] ? b : a).long_key ? _mm_aesenc_si128(x[i], round[i][r]) : x[i];
+        }
+    }
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < lanes; i++)
+        store_words(block[i].word, _mm_aesenclast_si128(x[i], round[i][(use_b[i] ? b : a).long_key ? 14 : 10]));
+}
+
+template <unsigned lanes> void aes_lanes(aes_block block[lanes], const bool use_b[lanes], const aes_key &a, const aes_key &b)
+{
+    if (available())
+        aes_lanes_native<lanes>(block, use_b, a, b);
+    else
+        portable::aes_lanes<lanes>(block, use_b, a, b);
+}
+
+SLUICE_NATIVE inline __m128i load_element(const gf128 &x)
+{
+    return _mm_set_epi64x(static_cast<long long>(x.word[0]), static_cast<long long>(x.word[1]));
+}
+
+SLUICE_NATIVE inline gf256 multiply_native(const gf128 &a, const gf128 &b)
+{
+    const __m128i x = load_element(a), y = load_element(b);
+    const __m128i high = _mm_clmulepi64_si128(x, y, 0x11), low = _mm_clmulepi64_si128(x, y, 0x00);
+    const __m128i middle = _mm_xor_si128(_mm_clmulepi64_si128(x, y, 0x10), _mm_clmulepi64_si128(x, y, 0x01));
+    const __m128i upper = _mm_xor_si128(high, _mm_srli_si128(middle, 8)), lower = _mm_xor_si128(low, _mm_slli_si128(middle, 8));
+    const uint64_t p0 = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(upper, upper)));
+    const uint64_t p1 = static_cast<uint64_t>(_mm_cvtsi128_si64(upper));
+    const uint64_t p2 = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(lower, lower)));
+    const uint64_t p3 = static_cast<uint64_t>(_mm_cvtsi128_si64(lower));
+    return gf256{{p0 << 1 | p1 >> 63, p1 << 1 | p2 >> 63, p2 << 1 | p3 >> 63, p3 << 1}};
+}
+
+SLUICE_NATIVE inline gf128 square_native(const gf128 &a)
+{
+    return portable::gf128_reduce(multiply_native(a, a));
+}
+
+inline gf256 gf128_multiply(const gf128 &a, const gf128 &b)
+{
+    return available() ? multiply_native(a, b) : portable::gf128_multiply(a, b);
+}
+
+inline gf128 gf128_square(const gf128 &a)
+{
+    return available() ? square_native(a) : portable::gf128_square(a);
+}
+
+SLUICE_NATIVE inline void all_powers_native(gf128_powers &p, const gf128 &h)
+{
+    p.power[0][0] = gf128_one();
+    p.power[0][1] = h;
+    p.power[0][2] = square_native(h);
+    p.power[0][3] = portable::gf128_reduce(multiply_native(h, p.power[0][2]));
+    for (unsigned i = 1; i < weight_digits; i++) {
+        p.power[i][0] = gf128_one();
+        for (unsigned d = 1; d < 4; d++)
+            p.power[i][d] = square_native(square_native(p.power[i - 1][d]));
+    }
+}
+
+/* The reference holds until the thread asks for other powers. */
+inline const gf128_powers &gf128_all_powers(const gf128 &h)
+{
+    static thread_local gf128_powers memo[memo_entries];
+    gf128_powers &p = memo[(h.word[0] ^ h.word[1]) % memo_entries];
+    if (memcmp(&p.power[0][1], &h, sizeof(h)) == 0 && p.power[0][0].word[0] != 0)
+        return p;
+    if (available())
+        all_powers_native(p, h);
+    else
+        p = portable::gf128_all_powers(h);
+    return p;
+}
+
+/* 16 bytes, or where their bits in the mask are not set, zero. */
+SLUICE_NATIVE inline __m128i mask_of(uint64_t mask)
+{
+    const __m128i bit = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201));
+    const __m128i spread = _mm_set_epi8(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i flags = _mm_shuffle_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)), spread);
+    return _mm_cmpeq_epi8(_mm_and_si128(flags, bit), bit);
+}
+
+inline __m128i load16(const uint8_t *p)
+{
+    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
+}
+
+inline void store16(uint8_t *p, __m128i x)
+{
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(p), x);
+}
+
+/* A load at any offset does what the log shifter does: the ring is laid out as often as it can be read. */
+SLUICE_NATIVE inline void take_cells_native(const uint8_t beat[beat_bytes], uint64_t mask, unsigned by, uint8_t cells[cells_bytes])
+{
+    uint8_t ring[ring_bytes + cells_bytes];
+    for (unsigned i = 0; i < beat_bytes; i += 16) {
+        const __m128i kept = _mm_and_si128(load16(beat + i), mask_of(mask >> i));
+        store16(ring + i, kept);
+        store16(ring + beat_bytes + i, _mm_setzero_si128());
+        store16(ring + ring_bytes + i, kept);
+    }
+    store16(ring + ring_bytes + beat_bytes, _mm_setzero_si128());
+    for (unsigned i = 0; i < cells_bytes; i += 16)
+        store16(cells + i, load16(ring + by % ring_bytes + i));
+}
+
+inline void take_cells(const uint8_t beat[beat_bytes], uint64_t mask, unsigned by, uint8_t cells[cells_bytes])
+{
+    if (mask == 0)
+        memset(cells, 0, cells_bytes);
+    else if (available())
+        take_cells_native(beat, mask, by, cells);
+    else
+        portable::take_cells(beat, mask, by, cells);
+}
+
+SLUICE_NATIVE inline void place_cells_native(const uint8_t cells[cells_bytes], unsigned by, uint64_t mask, uint8_t beat[beat_bytes])
+{
+    uint8_t ring[ring_bytes + beat_bytes];
+    for (unsigned i = 0; i < cells_bytes; i += 16)
+        store16(ring + i, load16(cells + i));
+    for (unsigned i = cells_bytes; i < ring_bytes; i += 16)
+        store16(ring + i, _mm_setzero_si128());
+    for (unsigned i = 0; i < beat_bytes; i += 16)
+        store16(ring + ring_bytes + i, load16(cells + i));
+    for (unsigned i = 0; i < beat_bytes; i += 16) {
+        const __m128i keep = mask_of(mask >> i), placed = load16(ring + by % ring_bytes + i);
+        store16(beat + i, _mm_or_si128(_mm_and_si128(keep, placed), _mm_andnot_si128(keep, load16(beat + i))));
+    }
+}
+
+inline void place_cells(const uint8_t cells[cells_bytes], unsigned by, uint64_t mask, uint8_t beat[beat_bytes])
+{
+    if (mask == 0)
+        return;
+    if (available())
+        place_cells_native(cells, by, mask, beat);
+    else
+        portable::place_cells(cells, by, mask, beat);
+}
+
+#undef SLUICE_NATIVE
+
+} // namespace native
+} // namespace card
+
+#else
+
+namespace card
+{
+namespace native
+{
+
+using portable::aes_lanes;
+using portable::gf128_all_powers;
+using portable::gf128_multiply;
+using portable::gf128_square;
+using portable::place_cells;
+using portable::take_cells;
+
+inline bool available()
+{
+    return false;
+}
+
+} // namespace native
+} // namespace card
+
+#endif
+
+namespace card
+{
+namespace native
+{
+
+using portable::gf128_reduce;
+
+inline gf128 gf128_mul(const gf128 &a, const gf128 &b)
+{
+    return gf128_reduce(gf128_multiply(a, b));
+}
+
+} // namespace native
+} // namespace card
+
+#endif
