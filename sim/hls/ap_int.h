@@ -129,7 +129,7 @@ template <int W> class range
             m_of.put_bits(m_lo + at, n - at < 64 ? n - at : 64, at < N ? v.word(at / 64) : 0);
         return *this;
     }
-    template <typename I, if_integral<I> = 0> range &operator=(I v)
+    template <typename I, if_integral<I> = 0> __attribute__((always_inline)) range &operator=(I v)
     {
         if (length() <= 64)
             m_of.put_bits(m_lo, length(), static_cast<uint64_t>(v));
@@ -512,7 +512,7 @@ template <int W> class ap_uint
         trim();
     }
     /* 64 bits from bit `at` (in 0..W-1) upwards. */
-    uint64_t bits_at(int at) const
+    __attribute__((always_inline)) uint64_t bits_at(int at) const
     {
         const int i = at / 64, part = at % 64;
         uint64_t v = m_word[i] >> part;
@@ -521,9 +521,13 @@ template <int W> class ap_uint
         return v;
     }
     /* The n (1..64) bits from bit `at` upwards become the low bits of v. at + n <= W. */
-    void put_bits(int at, int n, uint64_t v)
+    __attribute__((always_inline)) void put_bits(int at, int n, uint64_t v)
     {
         const int i = at / 64, part = at % 64;
+        if (n == 64 && part == 0) {
+            m_word[i] = v;
+            return;
+        }
         const uint64_t all = ap_sim::mask(n);
         v &= all;
         m_word[i] = (m_word[i] & ~(all << part)) | v << part;
