@@ -62,7 +62,7 @@ function(sl_unit_test library file)
 endfunction()
 
 # sl_hls_library(packet SOURCES parser.cpp LINK sl_hls_common): the library sl_hls_packet of a block of the card; without SOURCES, of
-# headers alone. Kernels see <ap_int.h> and its like from sim/hls by include path only, and take no exceptions, as on the card.
+# headers alone. Kernels find <ap_int.h> and its like by include path, in sim/hls, and use no exceptions, as on the card.
 function(sl_hls_library name)
   cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
   if(A_SOURCES)
