@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "ap_int.h"
+#include <ap_int.h>
 
 template <int D, int U, int TI, int TD> struct ap_axiu {
     static_assert(D % 8 == 0, "keep and strb count bytes");
