@@ -5,6 +5,7 @@
 
 #include "aes_gcm/aes.hpp"
 #include "aes_gcm/align.hpp"
+#include "aes_gcm/counter.hpp"
 #include "aes_gcm/gf128.hpp"
 
 #ifdef SLUICE_NATIVE_LEAVES

@@ -12,6 +12,7 @@
 
 #include "aes_gcm/aes.hpp"
 #include "aes_gcm/align.hpp"
+#include "aes_gcm/counter.hpp"
 #include "aes_gcm/gf128.hpp"
 
 #if defined(__x86_64__)
@@ -23,100 +24,112 @@ namespace card
 namespace native
 {
 
-#define SLUICE_NATIVE __attribute__((target("aes,pclmul,ssse3")))
+#define SLUICE_NATIVE __attribute__((target("aes,pclmul,sse4.1")))
+#define SLUICE_RARE   __attribute__((noinline, cold))
 
-inline bool available()
-{
-    static const bool yes = __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3");
-    return yes;
-}
+static const bool available = __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 
 enum : unsigned { memo_entries = 64 };
 
 struct key_schedule {
-    aes_key key;
-    bool filled;
+    __m128i key[2];
+    bool filled, long_key;
     __m128i round[aes_stages + 1];
 };
 
-SLUICE_NATIVE inline __m128i load_words(const uint32_t word[4])
+inline __m128i load16(const uint8_t *p)
+{
+    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
+}
+
+inline void store16(uint8_t *p, __m128i x)
+{
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(p), x);
+}
+
+SLUICE_NATIVE inline __m128i round_key(const uint32_t word[4])
 {
     const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i *>(word)), swap);
 }
 
-SLUICE_NATIVE inline void store_words(uint32_t word[4], __m128i bytes)
+SLUICE_NATIVE SLUICE_RARE inline void expand(key_schedule &s, const uint8_t bytes[32], bool long_key)
 {
-    const __m128i swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(word), _mm_shuffle_epi8(bytes, swap));
-}
-
-SLUICE_NATIVE inline void expand(key_schedule &s, const aes_key &key)
-{
+    const aes_key key = aes_key_from_bytes(bytes, long_key);
     aes_window window = portable::aes_first_window(key);
     unsigned n = 0;
-    s.round[n++] = load_words(key.word);
+    s.round[n++] = round_key(key.word);
     for (unsigned stage = 1; stage <= aes_stages; stage++) {
-        window = portable::aes_next_window(window, stage, key.long_key);
-        if (!portable::aes_waits(stage, key.long_key))
-            s.round[n++] = load_words(window.newer);
+        window = portable::aes_next_window(window, stage, long_key);
+        if (!portable::aes_waits(stage, long_key))
+            s.round[n++] = round_key(window.newer);
     }
-    s.key = key;
+    s.key[0] = load16(bytes);
+    s.key[1] = load16(bytes + 16);
+    s.long_key = long_key;
     s.filled = true;
 }
 
-/* The reference holds until the thread asks for another key. Two keys of one call may not share an entry: `bank` keeps them apart.
+/* The reference holds until the thread asks for another key. Two keys of one job may not share an entry: `bank` keeps them apart.
  */
-inline const key_schedule &schedule_of(const aes_key &key, unsigned bank)
+SLUICE_NATIVE inline const key_schedule &schedule_of(const uint8_t bytes[32], bool long_key, unsigned bank)
 {
     static thread_local key_schedule memo[2][memo_entries];
-    const uint32_t mixed = key.word[0] ^ key.word[1] ^ key.word[2] ^ key.word[3];
+    const __m128i low = load16(bytes), high = load16(bytes + 16);
+    const uint32_t mixed = static_cast<uint32_t>(_mm_cvtsi128_si32(low));
     key_schedule &s = memo[bank][(mixed ^ mixed >> 16) % memo_entries];
-    if (!s.filled || s.key.long_key != key.long_key || memcmp(s.key.word, key.word, sizeof(key.word)) != 0)
-        expand(s, key);
+    const __m128i same = _mm_and_si128(_mm_cmpeq_epi8(s.key[0], low), _mm_cmpeq_epi8(s.key[1], high));
+    if (_mm_movemask_epi8(same) != 0xffff || s.long_key != long_key || !s.filled)
+        expand(s, bytes, long_key);
     return s;
 }
 
-template <unsigned lanes>
-SLUICE_NATIVE void aes_lanes_native(aes_block block[lanes], const bool use_b[lanes], const aes_key &a, const aes_key &b)
+SLUICE_NATIVE inline __m128i nonce_block(const uint8_t nonce[12])
 {
-    const key_schedule &schedule_a = schedule_of(a, 0), &schedule_b = schedule_of(b, 1);
+    uint64_t low;
+    int32_t high;
+    memcpy(&low, nonce, sizeof(low));
+    memcpy(&high, nonce + 8, sizeof(high));
+    return _mm_insert_epi32(_mm_cvtsi64_si128(static_cast<long long>(low)), high, 2);
+}
+
+template <unsigned lanes>
+SLUICE_NATIVE void counter_lanes_native(const keystream_job &job, const uint32_t counter[lanes], const bool use_b[lanes],
+                                        uint8_t out[lanes * block_bytes])
+{
+    const key_schedule &a = schedule_of(job.key_a, job.long_a, 0), &b = schedule_of(job.key_b, job.long_b, 1);
+    const __m128i nonce_a = nonce_block(job.nonce_a), nonce_b = nonce_block(job.nonce_b);
     const __m128i *round[lanes];
     __m128i x[lanes];
 #pragma GCC unroll 8
     for (unsigned i = 0; i < lanes; i++) {
-        round[i] = use_b[i] ? schedule_b.round : schedule_a.round;
-        x[i] = _mm_xor_si128(load_words(block[i].word), round[i][0]);
+        round[i] = use_b[i] ? b.round : a.round;
+        const int word = static_cast<int>(__builtin_bswap32(counter[i]));
+        x[i] = _mm_xor_si128(_mm_insert_epi32(use_b[i] ? nonce_b : nonce_a, word, 3), round[i][0]);
     }
     for (unsigned r = 1; r < 10; r++) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < lanes; i++)
             x[i] = _mm_aesenc_si128(x[i], round[i][r]);
     }
-    if (a.long_key && b.long_key) {
-        for (unsigned r = 10; r < 14; r++) {
+    for (unsigned r = 10; (job.long_a || job.long_b) && r < 14; r++) {
 #pragma GCC unroll 8
-            for (unsigned i = 0; i < lanes; i++)
-                x[i] = _mm_aesenc_si128(x[i], round[i][r]);
-        }
-    } else if (a.long_key || b.long_key) {
-        for (unsigned r = 10; r < 14; r++) {
-#pragma GCC unroll 8
-            for (unsigned i = 0; i < lanes; i++)
-                x[i] = (use_b[i] ? b : a).long_key ? _mm_aesenc_si128(x[i], round[i][r]) : x[i];
-        }
+        for (unsigned i = 0; i < lanes; i++)
+            x[i] = (use_b[i] ? job.long_b : job.long_a) ? _mm_aesenc_si128(x[i], round[i][r]) : x[i];
     }
 #pragma GCC unroll 8
     for (unsigned i = 0; i < lanes; i++)
-        store_words(block[i].word, _mm_aesenclast_si128(x[i], round[i][(use_b[i] ? b : a).long_key ? 14 : 10]));
+        store16(out + block_bytes * i, _mm_aesenclast_si128(x[i], round[i][(use_b[i] ? job.long_b : job.long_a) ? 14 : 10]));
 }
 
-template <unsigned lanes> void aes_lanes(aes_block block[lanes], const bool use_b[lanes], const aes_key &a, const aes_key &b)
+template <unsigned lanes>
+void counter_lanes(const keystream_job &job, const uint32_t counter[lanes], const bool use_b[lanes],
+                   uint8_t out[lanes * block_bytes])
 {
-    if (available())
-        aes_lanes_native<lanes>(block, use_b, a, b);
+    if (available)
+        counter_lanes_native<lanes>(job, counter, use_b, out);
     else
-        portable::aes_lanes<lanes>(block, use_b, a, b);
+        portable::counter_lanes<lanes>(job, counter, use_b, out);
 }
 
 SLUICE_NATIVE inline __m128i load_element(const gf128 &x)
@@ -142,22 +155,42 @@ SLUICE_NATIVE inline gf128 square_native(const gf128 &a)
     return portable::gf128_reduce(multiply_native(a, a));
 }
 
+SLUICE_NATIVE inline gf128 mul_native(const gf128 &a, const gf128 &b)
+{
+    return portable::gf128_reduce(multiply_native(a, b));
+}
+
+SLUICE_RARE inline gf256 multiply_portable(const gf128 &a, const gf128 &b)
+{
+    return portable::gf128_multiply(a, b);
+}
+
+SLUICE_RARE inline gf128 square_portable(const gf128 &a)
+{
+    return portable::gf128_square(a);
+}
+
 inline gf256 gf128_multiply(const gf128 &a, const gf128 &b)
 {
-    return available() ? multiply_native(a, b) : portable::gf128_multiply(a, b);
+    return available ? multiply_native(a, b) : multiply_portable(a, b);
+}
+
+inline gf128 gf128_mul(const gf128 &a, const gf128 &b)
+{
+    return available ? mul_native(a, b) : portable::gf128_reduce(multiply_portable(a, b));
 }
 
 inline gf128 gf128_square(const gf128 &a)
 {
-    return available() ? square_native(a) : portable::gf128_square(a);
+    return available ? square_native(a) : square_portable(a);
 }
 
-SLUICE_NATIVE inline void all_powers_native(gf128_powers &p, const gf128 &h)
+SLUICE_NATIVE SLUICE_RARE inline void all_powers_native(gf128_powers &p, const gf128 &h)
 {
     p.power[0][0] = gf128_one();
     p.power[0][1] = h;
     p.power[0][2] = square_native(h);
-    p.power[0][3] = portable::gf128_reduce(multiply_native(h, p.power[0][2]));
+    p.power[0][3] = mul_native(h, p.power[0][2]);
     for (unsigned i = 1; i < weight_digits; i++) {
         p.power[i][0] = gf128_one();
         for (unsigned d = 1; d < 4; d++)
@@ -172,7 +205,7 @@ inline const gf128_powers &gf128_all_powers(const gf128 &h)
     gf128_powers &p = memo[(h.word[0] ^ h.word[1]) % memo_entries];
     if (memcmp(&p.power[0][1], &h, sizeof(h)) == 0 && p.power[0][0].word[0] != 0)
         return p;
-    if (available())
+    if (available)
         all_powers_native(p, h);
     else
         p = portable::gf128_all_powers(h);
@@ -186,16 +219,6 @@ SLUICE_NATIVE inline __m128i mask_of(uint64_t mask)
     const __m128i spread = _mm_set_epi8(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m128i flags = _mm_shuffle_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)), spread);
     return _mm_cmpeq_epi8(_mm_and_si128(flags, bit), bit);
-}
-
-inline __m128i load16(const uint8_t *p)
-{
-    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p));
-}
-
-inline void store16(uint8_t *p, __m128i x)
-{
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(p), x);
 }
 
 /* A load at any offset does what the log shifter does: the ring is laid out as often as it can be read. */
@@ -217,7 +240,7 @@ inline void take_cells(const uint8_t beat[beat_bytes], uint64_t mask, unsigned b
 {
     if (mask == 0)
         memset(cells, 0, cells_bytes);
-    else if (available())
+    else if (available)
         take_cells_native(beat, mask, by, cells);
     else
         portable::take_cells(beat, mask, by, cells);
@@ -242,13 +265,14 @@ inline void place_cells(const uint8_t cells[cells_bytes], unsigned by, uint64_t 
 {
     if (mask == 0)
         return;
-    if (available())
+    if (available)
         place_cells_native(cells, by, mask, beat);
     else
         portable::place_cells(cells, by, mask, beat);
 }
 
 #undef SLUICE_NATIVE
+#undef SLUICE_RARE
 
 } // namespace native
 } // namespace card
@@ -260,17 +284,15 @@ namespace card
 namespace native
 {
 
-using portable::aes_lanes;
+using portable::counter_lanes;
 using portable::gf128_all_powers;
+using portable::gf128_mul;
 using portable::gf128_multiply;
 using portable::gf128_square;
 using portable::place_cells;
 using portable::take_cells;
 
-inline bool available()
-{
-    return false;
-}
+static const bool available = false;
 
 } // namespace native
 } // namespace card
@@ -283,11 +305,6 @@ namespace native
 {
 
 using portable::gf128_reduce;
-
-inline gf128 gf128_mul(const gf128 &a, const gf128 &b)
-{
-    return gf128_reduce(gf128_multiply(a, b));
-}
 
 } // namespace native
 } // namespace card
