@@ -16,14 +16,13 @@
  * read for a session whose newest state is not there.
  *
  * Hazards
- *   SLOT_RAW    Packets of one session back to back: the second must find the slot just given. The last fetch_ahead assignments are
- *               compared with beside the memory slot_of.
- *   STALE_SLOT  slot_of is never cleared: what it says counts only if `owner` of that slot has the same index and the slot is
- * mapped. COUNT_RMW   Counts of a slot change every cycle: forward_ram, one writer each. taken: packets given; released: packets
- * back; both run on for ever, modulo 2^32. FREE_RACE   A slot must not be freed while a packet takes it. An ack is judged in one
- * cycle (memories read) and takes effect in the next, corrected by what packet and release of the cycle between did to the slot.
- *   KEYS_RACE   A state read that is under way while the host replaces one of the session's key sets in memory: fetch_keys pins the
- *               slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
+ *   SLOT_RAW    Packets of one session back to back: the second must find the slot just given. The last fetch_recent assignments
+ * are compared with beside the memory slot_of. STALE_SLOT  slot_of is never cleared: what it says counts only if `owner` of that
+ * slot has the same index and the slot is mapped. COUNT_RMW   Counts of a slot change every cycle: forward_ram, one writer each.
+ * taken: packets given; released: packets back; both run on for ever, modulo 2^32. FREE_RACE   A slot must not be freed while a
+ * packet takes it. An ack is judged in one cycle (memories read) and takes effect in the next, corrected by what packet and release
+ * of the first did to the slot. KEYS_RACE   A state read that is under way while the host replaces one of the session's key sets in
+ * memory: fetch_keys pins the slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
  *
  * No deadlock by construction: nothing but fetch itself waits for fetch, if the streams into it hold all that can be on its way:
  * releases fetch_in_flight, acks and wiped `slots` elements. See the depths below.
@@ -57,7 +56,7 @@ constexpr unsigned fetch_depth = 6;
 enum : unsigned {
     fetch_in_flight =
         1024, /* session packets between fetch and their release: latency of memory and pipeline, at a packet a cycle */
-    fetch_ahead = fetch_depth,
+    fetch_recent = fetch_depth + 2, /* assignments compared with; the oldest fetch_depth of them are in slot_of */
     fetch_ready = 16,  /* free slots at hand; fewer than fetch_depth + 1, as seen fetch_depth cycles ago: packets wait */
     fetch_removes = 4, /* outstanding; the next one waits, packets do not */
 
@@ -109,7 +108,7 @@ enum fetch_reset_step : uint8_t { reset_none, reset_counting, reset_draining, re
 /* All zero at first, as the card's memories are when it is configured. */
 struct fetch_state {
     uint16_t slot_of[sessions_max];
-    fetch_assignment recent[fetch_ahead]; /* [0] is the oldest; written to slot_of when it leaves */
+    fetch_assignment recent[fetch_recent]; /* [0] is the oldest */
     forward_ram<slot_owner, slots, 3, 2> owner;
     forward_ram<bool, slots, 2, 2> freed;
     forward_ram<uint32_t, slots, 3, 2> taken;
