@@ -132,6 +132,12 @@ void fifo::grow(unsigned elements)
     }
 }
 
+void fifo::traffic::note(uint64_t cycle)
+{
+    first = count++ == 0 ? cycle : first;
+    last = cycle;
+}
+
 /* A stream belongs to the machine in which it is touched first. */
 void fifo::adopt()
 {
@@ -169,16 +175,16 @@ bool fifo::timed_read()
             m_time->reader = p;
         else if (m_time->reader != p)
             report(failure::two_ends, m_name + " is read by " + m_time->reader->name() + " and by " + p->name());
-        if (m_time->last_read == m.m_now)
+        if (m_time->read_now)
             report(failure::twice, m_name + " is read twice" + m.where());
-        m_time->last_read = m.m_now;
+        m_time->read_now = true;
     }
     if (m_time->arrived == 0) {
         underflow();
         return false;
     }
     m_time->arrived--;
-    m_time->reads++;
+    m_time->out.note(m.m_now);
     m.moved();
     return true;
 }
@@ -194,9 +200,9 @@ bool fifo::timed_write()
             p->m_outputs.push_back(this);
         } else if (m_time->writer != p)
             report(failure::two_ends, m_name + " is written by " + m_time->writer->name() + " and by " + p->name());
-        if (m_time->last_write == m.m_now)
+        if (m_time->written_now)
             report(failure::twice, m_name + " is written twice" + m.where());
-        m_time->last_write = m.m_now;
+        m_time->written_now = true;
     }
     if (p != nullptr ? m_time->full : m_count >= m_depth) {
         overflow();
@@ -205,7 +211,7 @@ bool fifo::timed_write()
     if (m_count > m_mask)
         grow(m_depth + (p != nullptr ? p->depth() : 0) + 1);
     m_time->due[(m_head + m_count) & m_mask] = p != nullptr ? p->m_clock + p->m_depth : 0;
-    m_time->writes++;
+    m_time->in.note(m.m_now);
     m.moved();
     return true;
 }

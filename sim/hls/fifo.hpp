@@ -77,14 +77,30 @@ class fifo
     {
         return m_count;
     }
-    /* In the machine that times it; 0 before it was touched in one. */
-    uint64_t reads() const
-    {
-        return m_time ? m_time->reads : 0;
-    }
+    /* In the machine that times it: elements, and the cycles of the first and the last one; 0 before there is one. */
     uint64_t writes() const
     {
-        return m_time ? m_time->writes : 0;
+        return m_time ? m_time->in.count : 0;
+    }
+    uint64_t first_write() const
+    {
+        return m_time ? m_time->in.first : 0;
+    }
+    uint64_t last_write() const
+    {
+        return m_time ? m_time->in.last : 0;
+    }
+    uint64_t reads() const
+    {
+        return m_time ? m_time->out.count : 0;
+    }
+    uint64_t first_read() const
+    {
+        return m_time ? m_time->out.first : 0;
+    }
+    uint64_t last_read() const
+    {
+        return m_time ? m_time->out.last : 0;
     }
     /* Most elements in the FIFO at the beginning of a cycle. */
     unsigned high_water() const
@@ -134,14 +150,18 @@ class fifo
 
   private:
     friend class machine;
+    struct traffic {
+        uint64_t count = 0, first = 0, last = 0;
+        void note(uint64_t cycle);
+    };
     struct timing {
         machine *owner;
         process *writer = nullptr, *reader = nullptr; /* nullptr: the test itself, between cycles */
         unsigned arrived = 0;                         /* elements in the FIFO; the rest is in the writer's pipeline */
         bool full = false;                            /* at the beginning of the cycle */
         unsigned high_water = 0;
-        uint64_t last_read = ~uint64_t{0}, last_write = ~uint64_t{0}; /* cycles */
-        uint64_t reads = 0, writes = 0;
+        bool read_now = false, written_now = false; /* by a process, in this cycle */
+        traffic in, out;
         std::vector<uint64_t> due; /* for each slot: cycle of the writer in which the element arrives */
     };
 

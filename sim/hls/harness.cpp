@@ -103,6 +103,7 @@ void machine::cycle()
             f->arrive(0);
         t.full = t.arrived >= f->m_depth;
         t.high_water = std::max(t.high_water, t.arrived);
+        t.read_now = t.written_now = false;
     }
     running = this;
     const size_t n = m_processes.size(), first = m_random.below(n);

@@ -8,7 +8,7 @@
  *     m.add("parser", card::parser_depth, [&] { card::parser(state, in, out); }).stall(0.1);
  *     m.sink("drain", out, got, 0.3);                            // takes them, stands still in 30 % of the cycles
  *     assert_true(m.run());                                      // until all is done and quiet; a deadlock is a failure
- *     double cycles_per_beat = double(m.span()) / double(out.writes());
+ *     out.writes(), out.first_write(), out.last_write(), m.span()   // elements, cycles
  *
  * Rules, whose breach is a failure with the names of process and stream: a call reads at most one element from a stream and writes
  * at most one; a stream has one reader and one writer; no read from an empty stream, no write into a full one.

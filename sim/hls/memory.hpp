@@ -69,6 +69,11 @@ template <typename Line> class memory
         m_low = low;
         m_high = high < low ? low : high;
     }
+    /* A port takes a request every so many cycles at most: what a line needs on a bus narrower than the line. */
+    void interval(unsigned cycles)
+    {
+        m_interval = cycles;
+    }
     /* Requests a port has outstanding at most. */
     void outstanding(size_t most)
     {
@@ -92,8 +97,10 @@ template <typename Line> class memory
         void step()
         {
             m_now++;
-            if (m_pending.size() < m_of.m_most && !m_requests.empty())
+            if (m_now >= m_free && m_pending.size() < m_of.m_most && !m_requests.empty()) {
+                m_free = m_now + m_of.m_interval;
                 accept(m_requests.read());
+            }
             if (!m_pending.empty() && m_pending.front().due <= m_now && !m_responses.full()) {
                 pending &p = m_pending.front();
                 if (!p.loaded)
@@ -126,7 +133,7 @@ template <typename Line> class memory
         hls::stream<Response> &m_responses;
         const load m_load;
         std::deque<pending> m_pending;
-        uint64_t m_now = 0;
+        uint64_t m_now = 0, m_free = 0;
     };
 
     template <typename Request, typename Ack> class write_port
@@ -146,8 +153,10 @@ template <typename Line> class memory
         void step()
         {
             m_now++;
-            if (m_pending.size() < m_of.m_most && !m_requests.empty())
+            if (m_now >= m_free && m_pending.size() < m_of.m_most && !m_requests.empty()) {
+                m_free = m_now + m_of.m_interval;
                 accept(m_requests.read());
+            }
             if (!m_pending.empty() && m_pending.front().due <= m_now && !m_acks.full()) {
                 pending &p = m_pending.front();
                 if (!p.stored) {
@@ -186,7 +195,7 @@ template <typename Line> class memory
         const answer m_answer;
         std::deque<pending> m_pending;
         std::unordered_map<uint64_t, unsigned> m_late; /* writes to a line that have not taken effect */
-        uint64_t m_now = 0;
+        uint64_t m_now = 0, m_free = 0;
     };
 
     /* The memory and the streams outlive the port. */
@@ -231,7 +240,7 @@ template <typename Line> class memory
     const std::string m_name;
     std::vector<Line> m_line;
     random_source m_random;
-    unsigned m_low = 50, m_high = 400;
+    unsigned m_low = 50, m_high = 400, m_interval = 1;
     size_t m_most = 512;
 };
 

@@ -63,6 +63,10 @@ static void test_throughput(void **)
         expect_counted(got, 1000);
         assert_int_equal(first, 1 + d[0] + d[1] + d[2]); /* written by the source in cycle 0 */
         assert_int_equal(m.span(), 1000 + first);
+        assert_int_equal(in.first_write(), 0);
+        assert_int_equal(out.first_read(), first);
+        assert_int_equal(out.last_read() - out.first_read(), 999);
+        assert_int_equal(out.last_write() - out.first_write(), 999);
         assert_int_equal(a.reads(), 1000);
         assert_int_equal(b.writes(), 1000);
         assert_int_equal(b.high_water(), 1);

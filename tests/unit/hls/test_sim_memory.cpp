@@ -101,6 +101,19 @@ static void test_outstanding(void **)
     assert_in_range(b.m.span(), 4900, 5300);
 }
 
+/* A line of 384 bytes on a bus of 64. */
+static void test_interval(void **)
+{
+    bench b;
+    b.mem.interval(6);
+    std::vector<line> got;
+    b.m.source("ask", b.request, std::vector<uint32_t>(500, 3));
+    b.m.sink("take", b.response, got);
+    assert_true(b.m.run());
+    assert_int_equal(got.size(), 500);
+    assert_in_range(b.response.last_read(), 6 * 499 + 50, 6 * 499 + 410);
+}
+
 /* Reads that are requested after a write was acknowledged see it or a later one; the others the version before or one in flight. */
 static void test_what_a_read_sees(void **)
 {
@@ -215,8 +228,8 @@ int main()
 {
     seed = sim::test_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latency), cmocka_unit_test(test_outstanding), cmocka_unit_test(test_what_a_read_sees),
-        cmocka_unit_test(test_race),    cmocka_unit_test(test_own_types),
+        cmocka_unit_test(test_latency),          cmocka_unit_test(test_outstanding), cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_what_a_read_sees), cmocka_unit_test(test_race),        cmocka_unit_test(test_own_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
