@@ -61,7 +61,7 @@ function(sl_unit_test library file)
   endif()
 endfunction()
 
-# sl_hls_library(packet SOURCES parser.cpp LINK sl_hls_common): the library sl_hls_packet of a block of the card; without SOURCES, of
+# sl_hls_library(packet SOURCES parser.cpp LINK sl_hls_common): the library sl_hls_packet, a block of the card; without SOURCES,
 # headers alone. Kernels find <ap_int.h> and its like by include path, in sim/hls, and use no exceptions, as on the card.
 function(sl_hls_library name)
   cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
