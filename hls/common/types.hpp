@@ -201,12 +201,13 @@ struct event {
     event_kind kind;
     uint8_t lane;
     uint16_t detail;
-    uint16_t epoch;
+    uint16_t epoch; /* of the record; key_wait: the new one. fin, rst, squashed: 0 */
     uint32_t index; /* session */
     uint32_t packet_id;
     uint64_t flow;
-    uint64_t open_seq; /* of the record */
-    uint32_t tcp_seq;  /* as it came in: of the record's first byte; for fin, rst, squashed: of the packet */
+    uint64_t open_seq; /* of the record. fin, rst, squashed, key_wait: 0 */
+    uint32_t
+        tcp_seq; /* as it came in: of the record's first byte; key_wait: behind the KeyUpdate; fin, rst, squashed: of the packet */
 };
 
 /*

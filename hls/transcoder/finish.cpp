@@ -330,6 +330,18 @@ void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, c
 
 /* ---- a packet ---- */
 
+event packet_event(const mixed_piece &m, event_kind kind, const headers &head, uint8_t lane)
+{
+    event e = {};
+    e.kind = kind;
+    e.lane = lane;
+    e.index = m.p.index;
+    e.packet_id = head.packet_id;
+    e.flow = m.flow;
+    e.tcp_seq = head.seq;
+    return e;
+}
+
 void begin_packet(finish_control &s, const mixed_piece &m, const packet_context &context, uint8_t lane)
 {
     finished_packet &q = s.packet;
@@ -341,13 +353,13 @@ void begin_packet(finish_control &s, const mixed_piece &m, const packet_context 
     q.stopped = q.stepped = q.killed = false;
     q.squashed =
         m.p.what == action_session_transcode && context.head.payload_bytes > 0 && (m.p.generation != slot.generation || slot.dead);
-    q.detail = 0;
     q.beat_start = 0;
     q.beat_begun = false;
     q.done = packet_done{};
     q.done.slot = m.p.slot;
     q.done.index = m.p.index;
     q.done.flow = m.flow;
+    q.done.packet_id = context.head.packet_id;
 }
 
 /* Joins the pieces of a beat; true when it is whole. */
@@ -361,6 +373,12 @@ bool join_beat(finished_packet &q, const mixed_piece &m)
             q.out.byte[i] = p.byte[i];
     q.beat_begun = !p.beat_last;
     return p.beat_last;
+}
+
+/* The packet leaves by the other port, as one of a session. */
+bool goes_on(const finished_packet &q, const piece &p)
+{
+    return !q.squashed && !q.killed && (p.what == action_session_forward || p.what == action_session_transcode);
 }
 
 out_beat make_beat(finished_packet &q, const piece &p)
@@ -388,37 +406,26 @@ out_beat make_beat(finished_packet &q, const piece &p)
         packet_verdict &v = o.verdict;
         v.head = h;
         v.what = q.squashed || q.killed ? action_drop : p.what;
-        v.rewrite = v.what == action_session_forward || v.what == action_session_transcode;
+        v.rewrite = goes_on(q, p);
         v.rule = q.context.rule;
         v.info = q.context.info;
     }
     return o;
 }
 
-/* What is told about a packet as a whole; event_none: nothing. */
-event packet_event(const finished_packet &q, const mixed_piece &m, uint8_t lane)
+/* What is told about the packet as a whole; event_none: nothing. */
+event whole_packet_event(const finished_packet &q, const mixed_piece &m, uint8_t lane)
 {
-    event e = {};
     const headers &h = q.context.head;
     if (q.squashed)
-        e.kind = event_squashed;
-    else if (q.killed)
-        e.kind = event_bad_record;
-    else if (m.p.what != action_session_forward && m.p.what != action_session_transcode)
-        return e;
-    else if ((h.flags & tcp_rst) != 0)
-        e.kind = event_rst;
-    else if ((h.flags & tcp_fin) != 0)
-        e.kind = event_fin;
-    e.lane = lane;
-    e.detail = e.kind == event_bad_record ? q.detail : uint16_t{0};
-    e.epoch = m.p.epoch;
-    e.index = m.p.index;
-    e.packet_id = h.packet_id;
-    e.flow = m.flow;
-    e.open_seq = q.context.info.open_seq;
-    e.tcp_seq = h.seq;
-    return e;
+        return packet_event(m, event_squashed, h, lane);
+    if (q.killed)
+        return q.about;
+    if (goes_on(q, m.p) && (h.flags & tcp_rst) != 0)
+        return packet_event(m, event_rst, h, lane);
+    if (goes_on(q, m.p) && (h.flags & tcp_fin) != 0)
+        return packet_event(m, event_fin, h, lane);
+    return event{};
 }
 
 } // namespace
@@ -430,7 +437,7 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
         const write_back w = in.write_backs.read();
         out.lines.write(finish_line{w.index, s.slot[w.slot].state});
     }
-    if (out.beats.full() || out.mirror.full() || out.records.full() || out.packets.full() || out.dones.full())
+    if (out.beats.full() || out.mirror.full() || out.records.full() || out.packets.full() || out.dones.full() || out.counts.full())
         return;
     mixed_piece &m = s.piece;
     finished_packet &q = s.packet;
@@ -472,18 +479,25 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
     if (m.p.dead && q.stepped)
         q.squashed = true;
     if (m.p.dead && !q.squashed && !q.stopped) {
+        const record_part &refused = m.p.a.valid ? m.p.b : m.p.a;
         q.killed = slot.dead = true;
-        q.detail = m.p.detail;
+        q.about = packet_event(m, event_bad_record, q.context.head, lane);
+        q.about.detail = m.p.detail;
+        q.about.epoch = m.p.epoch;
+        q.about.open_seq = refused.open_seq;
+        q.about.tcp_seq = refused.start;
         q.done.kind = done_dead;
     }
     if (join_beat(q, m))
         out.beats.write(make_beat(q, m.p));
     if (m.p.last) {
-        const event e = packet_event(q, m, lane);
+        const event e = whole_packet_event(q, m, lane);
         if (e.kind != event_none)
             out.packets.write(e);
         if (m.p.session)
             out.dones.write(q.done);
+        if (goes_on(q, m.p))
+            out.counts.write(counter_packet{m.p.index, q.context.head.frame_bytes});
     }
 }
 

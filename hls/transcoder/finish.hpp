@@ -19,6 +19,7 @@
 
 #include "aes_gcm/ghash.hpp"
 #include "packet/packet.hpp"
+#include "session_table/session_counters.hpp"
 #include "transcoder/keys.hpp"
 
 namespace card
@@ -32,8 +33,8 @@ struct finished_packet {
     bool killed;       /* a record header was refused */
     bool beat_begun;   /* `out` holds a part of a beat */
     uint8_t zero_from; /* stopped: in this beat from here on */
-    uint16_t detail;
     uint16_t beat_start;
+    event about; /* killed */
     packet_context context;
     packet_done done;
     beat out; /* in the making: a beat may come in several pieces */
@@ -68,6 +69,7 @@ struct finish_out {
     hls::stream<event> &packets; /* fin, rst, squashed, bad_record */
     hls::stream<packet_done> &dones;
     hls::stream<finish_line> &lines;
+    hls::stream<counter_packet> &counts; /* packets of sessions that go on to the other port */
 };
 
 constexpr unsigned finish_depth = 2 + ghash_final_depth; /* sum; multiply; compare and replace */

@@ -74,6 +74,7 @@ enum done_kind : uint8_t { done_plain, done_key_update, done_dead };
 struct packet_done {
     done_kind kind;
     uint16_t slot;
+    uint32_t packet_id;
     uint32_t index;
     uint64_t flow;
     /* done_key_update: the record it was in */

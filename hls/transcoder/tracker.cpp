@@ -472,6 +472,7 @@ void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uin
                 e.lane = lane;
                 e.index = done.index;
                 e.flow = done.flow;
+                e.packet_id = done.packet_id;
                 e.epoch = line.epoch;
                 e.tcp_seq = done.end;
                 out.events.write(e);
