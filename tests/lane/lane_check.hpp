@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "lane_driver.hpp"
+#include "lane_bench.hpp"
 #include "trace.h"
 
 namespace bench

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lane_driver.hpp"
+#include "lane_bench.hpp"
 
 #include <string.h>
 

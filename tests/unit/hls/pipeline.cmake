@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+if(TARGET sl_card_model)
+  sl_hls_test(lane LINK sl_lane_check)
+endif()
