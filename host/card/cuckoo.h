@@ -18,6 +18,11 @@
 #include "base/err.h"
 #include "session_table/table_slot.h"
 
+#ifdef __cplusplus
+extern "C" {
+using card::table_slot;
+#endif
+
 enum {
     SL_CARD_SEED_BYTES = 16,
     SL_CARD_CUCKOO_NODES = 2048, /* slots that a search looks at before it gives up */
@@ -78,3 +83,7 @@ double sl_card_cuckoo_load(const struct sl_card_cuckoo *cuckoo);     /* count / 
 
 /* What a slot holds, slot < table_slots; for audits of the card's content. Valid until the next change. */
 const struct table_slot *sl_card_cuckoo_slot(const struct sl_card_cuckoo *cuckoo, uint32_t slot);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * session_counters against a map, in the cycle harness: few sessions, so that packets of one session follow each other at every
+ * distance (hazard stale_count), with reads and clears between. SLUICE_LONG=1: ten times the packets.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+extern "C" {
+#include <cmocka.h>
+}
+#include <deque>
+#include <memory>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unordered_map>
+
+#include "harness.hpp"
+#include "random.hpp"
+#include "session_table/session_counters.hpp"
+
+static uint64_t seed;
+
+struct world {
+    std::unique_ptr<card::session_counters_state> state{new card::session_counters_state()};
+    hls::stream<card::counter_packet, 4> packets{"packets"};
+    hls::stream<card::counter_command, 4> commands{"commands"};
+    hls::stream<card::counter_answer, 16> answers{"answers"};
+    std::unordered_map<uint32_t, card::counter_value> reference;
+
+    void call()
+    {
+        card::session_counters(*state, packets, commands, answers);
+    }
+    card::counter_answer ask(card::counter_op op, uint32_t session)
+    {
+        commands.write({op, session, 3});
+        call();
+        return answers.read();
+    }
+};
+
+static void assert_value(const card::counter_value &got, const card::counter_value &expected)
+{
+    assert_int_equal(got.bytes, expected.bytes);
+    assert_int_equal(got.packets, expected.packets);
+    assert_int_equal(got.tick, expected.tick);
+}
+
+/* hot: sessions in use; they include the first and the last one there is. */
+static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, double asking)
+{
+    world w;
+    sim::random_source random(s);
+    std::unique_ptr<sim::machine> machine(new sim::machine(s));
+    sim::machine &m = *machine;
+    /* Ticks pass in the test, and their 24 bits wrap in it. */
+    w.state->cycle = (uint64_t(1) << 48) - (uint64_t(1) << 24) - count / 4;
+    std::deque<card::counter_packet> sent;
+    std::deque<card::counter_command> asked;
+    std::deque<card::counter_answer> expected;
+    uint64_t packets = 0, commands = 0, clears = 0;
+    const auto any_session = [&] {
+        const uint32_t i = static_cast<uint32_t>(random.below(hot));
+        return i % 2 == 0 ? i : card::sessions_max - i;
+    };
+
+    m.source<card::counter_packet>(
+        "results", w.packets,
+        [&](card::counter_packet &p) {
+            if (packets++ == count)
+                return false;
+            p = {any_session(), static_cast<uint16_t>(random.between(60, 9216))};
+            sent.push_back(p);
+            return true;
+        },
+        idle);
+    m.source<card::counter_command>(
+        "control", w.commands,
+        [&](card::counter_command &c) {
+            if (packets >= count)
+                return false;
+            c = {random.chance(0.3) ? card::counter_clear : card::counter_read, any_session(), static_cast<uint32_t>(commands++)};
+            if (random.chance(0.02))
+                c.session = card::sessions_max + static_cast<uint32_t>(random.below(1000));
+            if (random.chance(0.02))
+                c.op = static_cast<card::counter_op>(2);
+            asked.push_back(c);
+            return true;
+        },
+        asking);
+    m.add("session_counters", card::session_counters_depth, [&] {
+         const uint64_t packets_before = w.packets.reads(), commands_before = w.commands.reads();
+         const uint32_t tick = static_cast<uint32_t>(w.state->cycle >> 24) & 0xffffff;
+         w.call();
+         assert_true(w.packets.reads() - packets_before + w.commands.reads() - commands_before <= 1);
+         if (w.packets.reads() != packets_before) {
+             card::counter_value &v = w.reference[sent.front().session];
+             v = {v.bytes + sent.front().bytes, v.packets + 1, tick};
+             sent.pop_front();
+         }
+         if (w.commands.reads() != commands_before) {
+             const card::counter_command c = asked.front();
+             const bool ok = c.session < card::sessions_max && c.op <= card::counter_clear;
+             expected.push_back({c.tag, ok, ok ? w.reference[c.session] : card::counter_value{0, 0, 0}, tick});
+             if (ok && c.op == card::counter_clear) {
+                 w.reference[c.session] = {0, 0, 0};
+                 clears++;
+             }
+             asked.pop_front();
+         }
+     }).stall(0.05);
+    m.sink<card::counter_answer>(
+        "host", w.answers,
+        [&](const card::counter_answer &a) {
+            assert_int_equal(a.tag, expected.front().tag);
+            assert_int_equal(a.ok, expected.front().ok);
+            assert_int_equal(a.now, expected.front().now);
+            assert_value(a.value, expected.front().value);
+            expected.pop_front();
+        },
+        0.2);
+    assert_true(m.run());
+    assert_true(sent.empty() && asked.empty() && expected.empty());
+    machine.reset(); /* the streams are plain from now on */
+    for (unsigned i = 0; i < card::counter_forward; i++)
+        w.call();
+    for (const auto &r : w.reference) {
+        const card::counter_answer a = w.ask(card::counter_read, r.first);
+        assert_true(a.ok);
+        assert_value(a.value, r.second);
+        /* in memory, too, not in flight */
+        assert_int_equal(w.state->memory[r.first].bytes, r.second.bytes);
+    }
+    print_message("%u sessions: %llu packets, %llu commands, %llu of them clears\n", hot, static_cast<unsigned long long>(count),
+                  static_cast<unsigned long long>(commands), static_cast<unsigned long long>(clears));
+}
+
+static void test_random(void **)
+{
+    const char *value = getenv("SLUICE_LONG");
+    const uint64_t count = value != nullptr && strcmp(value, "1") == 0 ? 2000000 : 200000;
+    run_random(seed, count, 1, 0.1, 0.5);
+    run_random(seed + 1, count, 3, 0.2, 0.5);
+    run_random(seed + 2, count, 12, 0, 0.95);
+    run_random(seed + 3, count, card::sessions_max, 0.3, 0.1);
+}
+
+/* A packet a cycle; commands cost a cycle in 65 at most, and none waits longer than that. */
+static void test_rate(void **)
+{
+    enum { COUNT = 50000 };
+    for (unsigned asking = 0; asking < 2; asking++) {
+        world w;
+        sim::machine m(seed);
+        unsigned sent = 0, answered = 0;
+        uint64_t since = 0, longest = 0;
+        m.source<card::counter_packet>("results", w.packets, [&](card::counter_packet &p) {
+            p = {sent % 5, 64};
+            return sent++ < COUNT;
+        });
+        m.source<card::counter_command>("control", w.commands, [&](card::counter_command &c) {
+            c = {card::counter_read, 1, 0};
+            return asking == 1 && sent < COUNT;
+        });
+        m.add("session_counters", card::session_counters_depth, [&] { w.call(); });
+        m.sink<card::counter_answer>("host", w.answers, [&](const card::counter_answer &) {
+            const uint64_t waited = m.now() - since;
+            longest = answered++ > 0 && waited > longest && sent < COUNT ? waited : longest;
+            since = m.now();
+        });
+        assert_true(m.run_until([&] { return w.packets.reads() == COUNT; }));
+        const uint64_t cycles = m.span();
+        print_message("%.4f cycles a packet, %u answers, %llu cycles between answers\n", static_cast<double>(cycles) / COUNT,
+                      answered, static_cast<unsigned long long>(longest));
+        assert_true(cycles <= COUNT + 10 + (asking == 1 ? COUNT / card::counter_command_wait + 1 : 0));
+        assert_true(asking == 0 || (answered > COUNT / 70 && longest <= card::counter_command_wait + 1));
+        m.run();
+    }
+}
+
+/* What does not fit wraps: packets at 40 bits without touching the tick, bytes at 64. */
+static void test_limits(void **)
+{
+    world w;
+    w.state->cycle = uint64_t(5) << 24;
+    w.state->memory[7] = {UINT64_MAX - 9, UINT64_MAX << 24};
+    w.packets.write({7, 100});
+    w.call();
+    card::counter_answer a = w.ask(card::counter_clear, 7);
+    assert_value(a.value, {90, 0, 5});
+    assert_int_equal(a.now, 5);
+    a = w.ask(card::counter_read, 7);
+    assert_value(a.value, {0, 0, 0});
+
+    /* no room for an answer: the command waits, packets do not */
+    for (unsigned i = 0; i < 16; i++) {
+        w.commands.write({card::counter_read, 7, i});
+        w.call();
+    }
+    assert_true(w.answers.full());
+    w.commands.write({card::counter_read, 7, 16});
+    for (unsigned i = 0; i < 200; i++) {
+        w.packets.write({7, 1});
+        w.call();
+        assert_true(w.packets.empty());
+    }
+    assert_int_equal(w.commands.size(), 1);
+    while (!w.answers.empty())
+        w.answers.read();
+    w.call();
+    assert_value(w.answers.read().value, {200, 200, 5});
+}
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_random),
+    };
+    seed = sim::test_seed();
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
