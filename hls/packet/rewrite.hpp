@@ -8,10 +8,10 @@
 namespace card
 {
 
-/* Depths of the streams between the two. A packet fills the FIFO while the one before it drains, both at a beat a cycle, so one
- * frame of maximal length and the processes' own depths are enough. Behind such a frame packets of one beat may come: a job for
- * every beat. */
-enum : unsigned { packet_fifo_beats = frame_beats_max + 16, emit_jobs = packet_fifo_beats };
+/* Depth of both streams between the two. A packet fills the FIFO while the one before it drains, both at a beat a cycle, so one
+ * frame of maximal length and the processes' own depths are enough. Behind such a frame packets of one beat may come, each with a
+ * job: the other stream is as deep. */
+enum : unsigned { packet_fifo_beats = frame_beats_max + 16 };
 
 struct payload_sum_state {
     uint8_t window[header_bytes_max] = {}; /* the packet's first beats; what lies behind them is left from packets before */
