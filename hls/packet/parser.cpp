@@ -10,7 +10,7 @@
  *
  *   IPv6            0 version | class | label      4 payload length 6 next header    7 hop limit
  *   (RFC 8200)      8 src                         24 dst
- *   extension       0 next header     1 length / 8 - 1             2 ...             3 segments left (routing)
+ *   extension       0 next header     1 length / 8 - 1
  *
  *   TCP             0 source port     2 destination port            4 seq            8 ack
  *   (RFC 9293)     12 data offset    13 flags     14 window        16 checksum      18 urgent          20 options
@@ -155,7 +155,7 @@ punt_reason ipv4_length(const view &v, unsigned l3, datagram &d)
         return punt_truncated;
     }
     const unsigned length = be16(ip + 2);
-    if (length < bytes || fold(sum_words(ip, bytes, ipv4_bytes_max)) != 0xffff) {
+    if (length < bytes) {
         return punt_ip_header;
     }
     d.at = l3 + bytes;
@@ -208,18 +208,14 @@ punt_reason ipv6_extensions(const view &v, datagram &d)
         if (hop == extensions_max || !is_understood(d.next) || (d.next == proto_hop_by_hop && hop != 0)) {
             return punt_extension;
         }
-        punt_reason reason = reaches(v, d, extension_unit);
-        if (reason != punt_none) {
-            return reason;
+        if (d.at + extension_unit > d.end || d.at + 2 > v.bytes) {
+            return punt_truncated;
         }
-        const uint8_t *extension = v.byte + d.at;
+        const uint8_t *extension = v.byte + d.at; /* at most at 254: headers begin at 14 + 4n + 8m */
         const unsigned bytes = extension_unit * (extension[1] + 1u);
-        reason = reaches(v, d, bytes);
+        const punt_reason reason = reaches(v, d, bytes);
         if (reason != punt_none) {
             return reason;
-        }
-        if (d.next == proto_routing && extension[3] != 0) {
-            return punt_extension; /* the address in the header is not where it goes */
         }
         d.next = extension[0];
         d.at += bytes;
@@ -351,10 +347,14 @@ punt_reason decode_ip(const view &v, decoded &out)
     out.early = false;
     out.end = static_cast<uint16_t>(d.end < 0xffff ? d.end : 0xffff);
     const uint8_t *ip = v.byte + l3;
-    if (v4 && (be16(ip + 6) & 0x3fff) != 0) {
-        return punt_fragment;
-    }
-    if (!v4) {
+    if (v4) {
+        if (fold(sum_words(ip, d.at - l3, ipv4_bytes_max)) != 0xffff) {
+            return punt_ip_header;
+        }
+        if ((be16(ip + 6) & 0x3fff) != 0) { /* more-fragments, offset */
+            return punt_fragment;
+        }
+    } else {
         reason = ipv6_extensions(v, d);
         if (reason != punt_none) {
             return reason;

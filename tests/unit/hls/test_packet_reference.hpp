@@ -131,11 +131,13 @@ inline packet parse_headers(const bytes &frame, bool lengths)
         if (frame[l3] / 16 != 4 || bytes_of_header < 20)
             throw punted{card::punt_ip_header};
         r.u(l3 + bytes_of_header - 1, 1);
-        if (add_words(frame, l3, l3 + bytes_of_header) != 0xffff || r.u(l3 + 2, 2) < bytes_of_header)
+        if (r.u(l3 + 2, 2) < bytes_of_header)
             throw punted{card::punt_ip_header};
         end = l3 + r.u(l3 + 2, 2);
         if (lengths && end > frame.size())
             throw punted{card::punt_truncated};
+        if (add_words(frame, l3, l3 + bytes_of_header) != 0xffff)
+            throw punted{card::punt_ip_header};
         const uint32_t fragment = r.u(l3 + 6, 2);
         if ((fragment & 0x2000) != 0 || (fragment & 0x1fff) != 0)
             throw punted{card::punt_fragment};
@@ -166,11 +168,10 @@ inline packet parse_headers(const bytes &frame, bool lengths)
                 break;
             if (seen == 4)
                 throw punted{card::punt_extension};
-            enter(frame, end, at + 8);
-            const size_t length = (frame[at + 1] + 1u) * 8u;
+            if (at + 8 > end)
+                throw punted{card::punt_truncated};
+            const size_t length = (r.u(at + 1, 1) + 1) * 8;
             enter(frame, end, at + length);
-            if (next == 43 && frame[at + 3] != 0)
-                throw punted{card::punt_extension};
             next = frame[at];
             at += length;
         }
@@ -370,14 +371,12 @@ struct maker {
         return h;
     }
 
-    bytes extension(uint8_t kind, uint8_t next, bool strange)
+    bytes extension(uint8_t next, bool strange)
     {
         bytes e;
         append(e, 8 * (random.below(8) == 0 ? random.between(1, 24) : random.between(1, 4)));
         e[0] = next;
         e[1] = static_cast<uint8_t>(e.size() / 8 - 1);
-        if (kind == 43)
-            e[3] = strange && random.below(4) == 0 ? 1 : 0;
         if (strange && random.below(4) == 0)
             e[1] = static_cast<uint8_t>(random.bits());
         return e;
@@ -422,7 +421,7 @@ struct maker {
             if (strange && random.below(3) == 0)
                 kinds[random.below(kinds.size())] = pick({0, 44, 50, 51, 59, 135, 139, 140, 253, 254});
             for (size_t i = 0; i < kinds.size(); i++) {
-                const bytes e = extension(kinds[i], i + 1 < kinds.size() ? kinds[i + 1] : proto, strange);
+                const bytes e = extension(i + 1 < kinds.size() ? kinds[i + 1] : proto, strange);
                 chain.insert(chain.end(), e.begin(), e.end());
             }
             first = kinds[0];
