@@ -55,6 +55,7 @@ lane_bench::lane_bench(const lane_options &options)
         [](const card::state_write &w) { return w.index; }));
     if (!options.timed) {
         m_memory->latency(0, 0);
+        key_table();
         return;
     }
     m_memory->latency(options.latency_low, options.latency_high);
@@ -66,6 +67,7 @@ lane_bench::lane_bench(const lane_options &options)
     m_machine->add("memory write", 1, [this] { m_writer->step(); }).while_busy([this] { return m_writer->busy(); });
     m_machine->add("feed", 1, [this] { feed(); }).while_busy([this] { return m_fed < m_feed.size(); });
     m_machine->add("collect", 1, [this] { collect(); });
+    key_table();
 }
 
 lane_bench::~lane_bench()
@@ -75,8 +77,11 @@ lane_bench::~lane_bench()
 
 void lane_bench::feed()
 {
-    if (m_fed < m_feed.size() && !m_idle.shut(m_random) && !m_ports->rx.full())
-        m_ports->rx.write(m_feed[m_fed++]);
+    if (m_fed == m_feed.size() || m_idle.shut(m_random) || m_ports->rx.full())
+        return;
+    if (m_fed == 0 || m_feed[m_fed - 1].last)
+        m_fed_at.push_back(m_machine ? m_machine->now() : m_steps);
+    m_ports->rx.write(m_feed[m_fed++]);
 }
 
 void lane_bench::collect()
@@ -84,6 +89,8 @@ void lane_bench::collect()
     card::lane_ports &p = *m_ports;
     if (!m_pressure.shut(m_random) && !p.tx.empty()) {
         const card::beat b = p.tx.read();
+        if (m_sent.empty())
+            m_sent_at.push_back(m_machine ? m_machine->now() : m_steps);
         m_sent.insert(m_sent.end(), b.byte, b.byte + b.bytes);
         if (b.last) {
             m_out.sent.push_back(m_sent);
@@ -165,6 +172,12 @@ void lane_bench::send(const uint8_t *frame, size_t count, bool error)
     append_beats(m_feed, frame, cut ? size_t{card::frame_bytes_max} : count, error || cut);
 }
 
+void lane_bench::run(unsigned steps)
+{
+    for (; steps > 0; steps--)
+        step();
+}
+
 void lane_bench::drain()
 {
     if (m_machine) {
@@ -185,6 +198,24 @@ lane_output lane_bench::take()
     return out;
 }
 
+void lane_bench::update(const card::table_update &u)
+{
+    m_table_dones.clear();
+    m_ports->table_updates.write(u);
+    until([&] { return !m_table_dones.empty(); });
+    require(m_table_dones[0].ok, "the table refused an update");
+    m_lookups = m_table_dones[0].lookups;
+}
+
+/* The table's hash gets the key that the host's cuckoo reckons with. */
+void lane_bench::key_table()
+{
+    card::table_update u = {};
+    u.op = card::table_op_reset;
+    sl_card_cuckoo_seed(m_table, u.content.word);
+    update(u);
+}
+
 void lane_bench::apply(const sl_card_cuckoo_plan &plan)
 {
     for (size_t i = 0; i < plan.count; i++) {
@@ -192,11 +223,7 @@ void lane_bench::apply(const sl_card_cuckoo_plan &plan)
         u.op = card::table_op_write;
         u.slot = plan.write[i].slot;
         u.content = plan.write[i].content;
-        m_table_dones.clear();
-        m_ports->table_updates.write(u);
-        until([&] { return !m_table_dones.empty(); });
-        require(m_table_dones[0].ok, "the table refused a write");
-        m_lookups = m_table_dones[0].lookups;
+        update(u);
     }
 }
 

@@ -72,21 +72,24 @@ class lane_bench
     {
         return (*m_memory)[index];
     }
-    sim::machine *machine()
+    /* So many steps: cycles, if it is timed. */
+    void run(unsigned steps);
+    /* The steps in which the first beats of the frames went in and came out. */
+    const std::vector<uint64_t> &fed_at() const
     {
-        return m_machine.get();
+        return m_fed_at;
     }
-    uint64_t steps() const
+    const std::vector<uint64_t> &sent_at() const
     {
-        return m_steps;
+        return m_sent_at;
+    }
+    card::lane_streams &streams()
+    {
+        return *m_streams;
     }
     card::lane_ports &ports()
     {
         return *m_ports;
-    }
-    card::lane_state &inside()
-    {
-        return *m_state;
     }
 
   private:
@@ -96,6 +99,8 @@ class lane_bench
     void fetch(card::fetch_command_kind kind, uint32_t index, uint8_t set);
     bool quiet() const;
     void collect();
+    void update(const card::table_update &u);
+    void key_table();
     void apply(const sl_card_cuckoo_plan &plan);
 
     lane_options m_options;
@@ -118,6 +123,7 @@ class lane_bench
     bool m_punt_head = true;
     card_punt m_punt_info = {};
     uint64_t m_steps = 0;
+    std::vector<uint64_t> m_fed_at, m_sent_at;
     uint32_t m_lookups = 0;
     std::vector<card::table_update_done> m_table_dones;
     std::vector<card::fetch_reply> m_fetch_replies;
