@@ -2,11 +2,15 @@
 /*
  * Hazards, by name:
  *
- * rule_race     A rule is written while a packet is compared with it. All comparators read the rules in the cycle in which the
- * packet is taken, before the update of that cycle: the packet meets the whole old rule or the whole new one, never a mixture.
- * rule_gap      A list that changes in several rules is changed so that it is right between any two writes: to insert a rule, the
- * host copies the rules behind it one place back, the last one first; to remove one it copies them forward, the first one first.
- * Two equal neighbours decide like one.
+ * rule_race: a rule is written while a packet is compared with it. All comparators read the rules in the cycle in which the packet
+ * is taken, before the update of that cycle: the packet meets the whole old rule or the whole new one, never a mixture.
+ *
+ * rule_gap: a list that changes in several rules must be right between any two writes. To insert a rule the host copies the rules
+ * behind it one place back, the last one first; to remove one it copies them forward, the first one first. Two equal neighbours
+ * decide like one.
+ *
+ * ack_stall: an acknowledgement on its way to a full FIFO would hold up packets. As in session_table.cpp, an update is taken only
+ * when no acknowledgement can be on its way.
  */
 #include "rule_table/rule_table.hpp"
 
@@ -111,7 +115,10 @@ void rule_table(rule_table_state &s, hls::stream<session_result> &results, hls::
     }
 
     /* Updates, after the lookup: rule_race. */
-    if (!updates.empty() && !done.full()) {
+    const bool may_answer = s.quiet == 0 && !done.full();
+    s.quiet = s.quiet > 0 ? s.quiet - 1 : 0;
+    if (may_answer && !updates.empty()) {
+        s.quiet = rule_table_depth - 1;
         const rule_update update = updates.read();
         const bool ok = apply(s, update);
         done.write(rule_update_done{update.tag, ok});

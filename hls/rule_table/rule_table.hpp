@@ -57,6 +57,7 @@ struct rule_update_done {
 struct rule_table_state {
     rule rules[rules_max];
     action otherwise;
+    uint32_t quiet; /* calls until the next update may be taken: ack_stall */
 };
 
 void rule_table(rule_table_state &s, hls::stream<session_result> &results, hls::stream<lookup_result> &lookups,

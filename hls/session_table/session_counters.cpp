@@ -2,12 +2,16 @@
 /*
  * Hazards, by name:
  *
- * stale_count   A packet's sum is not in memory yet when the next packet of the session reads. Sums are written back
- *               counter_write_delay calls later and seen counter_read_latency calls after that; until then they are in flight[],
- * and a packet takes the newest one of its session instead of what memory says. The DEPENDENCE pragma states the distance that
- * flight[] covers, so the tool refuses a slower memory. starved_read  Commands use the cycles without packets (at 100 Gb/s at least
- * every other). Under a packet every cycle a command would wait for ever: after counter_command_wait packets it goes first, and the
- * packet waits in its stream.
+ * stale_count: a packet's sum is not in memory yet when the next packet of the session reads. Sums are written back
+ * counter_write_delay calls later and seen counter_read_latency calls after that; until then they are in flight[], and a packet
+ * takes the newest one of its session instead of what memory says. The DEPENDENCE pragma states the distance that flight[] covers,
+ * so that the tool refuses a slower memory.
+ *
+ * starved_read: commands use the cycles without packets (at 100 Gb/s at least every other). Under a packet every cycle a command
+ * would wait for ever: after counter_command_wait packets it goes first, and the packet waits in its stream.
+ *
+ * ack_stall: an answer on its way to a full FIFO would hold up packets. As in session_table.cpp, a command is taken only when no
+ * answer can be on its way.
  */
 #include "session_table/session_counters.hpp"
 
@@ -48,10 +52,11 @@ void session_counters(session_counters_state &s, hls::stream<counter_packet> &pa
     const uint64_t tick = s.cycle >> counter_tick_shift & tick_mask;
     s.cycle++;
 
-    const bool ready = !commands.empty() && !answers.full();
+    const bool ready = s.quiet == 0 && !commands.empty() && !answers.full();
+    s.quiet = s.quiet > 0 ? s.quiet - 1 : 0;
     const bool command_turn = ready && (packets.empty() || s.waited >= counter_command_wait);
     const bool packet_turn = !command_turn && !packets.empty();
-    s.waited = command_turn || !ready ? 0 : s.waited + 1;
+    s.waited = ready && packet_turn ? s.waited + 1 : 0;
 
     counter_packet packet = {0, 0};
     counter_command command = {counter_read, 0, 0};
@@ -80,6 +85,7 @@ void session_counters(session_counters_state &s, hls::stream<counter_packet> &pa
     s.flight[0].sum = clear ? counter_word{0, 0} : count_packet(sum, packet.bytes, tick);
 
     if (command_turn) {
+        s.quiet = session_counters_depth - 1;
         counter_value value = {0, 0, 0};
         if (known) {
             value = counter_value{sum.bytes, sum.packets_tick >> counter_tick_bits, uint32_t(sum.packets_tick & tick_mask)};

@@ -71,6 +71,7 @@ struct session_counters_state {
     counter_flight flight[counter_forward]; /* [0] the newest; written to memory at counter_write_delay */
     uint64_t cycle;
     uint32_t waited; /* packets that went before the waiting command */
+    uint32_t quiet;  /* calls until the next command may be taken: ack_stall */
 };
 
 void session_counters(session_counters_state &s, hls::stream<counter_packet> &packets, hls::stream<counter_command> &commands,

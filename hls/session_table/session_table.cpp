@@ -2,15 +2,23 @@
 /*
  * Hazards, by name:
  *
- * slot_race     A lookup reads the slot that an update writes in the same cycle. The lookup is first in program order and gets the
- *               old content; UltraRAM does the same (port A goes before port B), so no forwarding is needed. Both contents are
- *               right: the host's order of writes makes the table whole before and after each of them.
- * torn_lookup   A lookup must see its four rows and the stash at one moment, or a session on its way from one to the other is
- *               missed. All five are read in one cycle (one call); only comparison and selection come later. HLS keeps that order
- *               by itself, as there is no DEPENDENCE pragma that says otherwise.
- * double_hit    Between two writes of a displacement a session is in two slots. Both have the same value; the lowest way goes
- * first, the stash last. early_done    done is written in the cycle of the write, and the next cycle's lookup sees it: a session
- * that was acknowledged is found.
+ * slot_race: a lookup reads the slot that an update writes in the same cycle. The lookup is first in program order and gets the old
+ * content; UltraRAM does the same (port A goes before port B), so no forwarding is needed. Both contents are right: the host's
+ * order of writes makes the table whole before and after each of them.
+ *
+ * torn_lookup: a lookup must see its four rows and the stash at one moment, or a session on its way from one to the other is
+ * missed. All five are read in one cycle (one call); only comparison and selection come later. HLS keeps that order by itself, as
+ * there is no DEPENDENCE pragma that says otherwise.
+ *
+ * double_hit: between two writes of a displacement a session is in two slots. Both have the same value; the lowest way goes first,
+ * the stash last.
+ *
+ * early_done: done is written in the cycle of the write, and the next cycle's lookup sees it: a session that was acknowledged is
+ * found.
+ *
+ * ack_stall: a pipeline stands still when an element that it has on its way finds its FIFO full, and lookups would stand with it.
+ * done.full() does not know of those on their way, so while there may be one no other update is taken: a host that does not read
+ * its acknowledgements stops updates only.
  */
 #include "session_table/session_table.hpp"
 
@@ -110,6 +118,8 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
 #pragma HLS ARRAY_PARTITION variable = enable complete
     uint32_t row = 0;
     table_slot content = {{0, 0, 0, 0, 0}};
+    const bool may_answer = s.quiet == 0 && !done.full();
+    s.quiet = s.quiet > 0 ? s.quiet - 1 : 0;
     if (s.resetting) {
         if (s.reset_row < table_rows) {
             row = s.reset_row;
@@ -122,11 +132,12 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
                 s.stash[i] = content;
             }
             step_reset(s);
-        } else if (!done.full()) {
+        } else if (may_answer) {
             s.resetting = false;
+            s.quiet = session_table_depth - 1;
             done.write(table_update_done{s.reset_tag, true, s.lookups});
         }
-    } else if (!updates.empty() && !done.full()) {
+    } else if (may_answer && !updates.empty()) {
         const table_update update = updates.read();
         const bool reset = update.op == table_op_reset;
         const bool write = update.op == table_op_write && update.slot < table_slots;
@@ -148,6 +159,7 @@ void session_table(session_table_state &s, hls::stream<packet_key> &keys, hls::s
         if (reset) {
             begin_reset(s, update);
         } else {
+            s.quiet = session_table_depth - 1;
             done.write(table_update_done{update.tag, write, s.lookups});
         }
     }

@@ -88,7 +88,8 @@ inline void apply(card::session_table_state &s, const sl_card_cuckoo_plan &plan)
     hls::stream<card::table_update_done> done("done");
     for (size_t i = 0; i < plan.count; i++) {
         updates.write(card::table_update{card::table_op_write, plan.write[i].slot, plan.write[i].content, 0});
-        card::session_table(s, keys, results, updates, done);
+        while (done.empty())
+            card::session_table(s, keys, results, updates, done);
         done.read();
     }
 }
@@ -118,8 +119,8 @@ struct session_table_rate {
     uint64_t latency_min, latency_max; /* cycles from the write of a key to the read of its result, the two streams included */
 };
 
-/* One key and one update offered in every cycle, at the card's full load of sessions. Only keys are looked up that are in the table
- * all the time; meanwhile others come, push them about, and go. */
+/* A key in every cycle, and updates as fast as they are taken, at the card's full load of sessions. Only keys are looked up that
+ * are in the table all the time; meanwhile others come, push them about, and go. */
 inline session_table_rate session_table_lookups(uint64_t lookups, uint64_t seed)
 {
     sim::random_source random(seed);

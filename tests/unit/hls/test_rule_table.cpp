@@ -170,10 +170,22 @@ class generator
 };
 
 struct streams {
+    std::unique_ptr<card::rule_table_state> state{new card::rule_table_state()};
     hls::stream<card::session_result, 4> results{"results"};
     hls::stream<card::lookup_result, 4> lookups{"lookups"};
     hls::stream<card::rule_update, 4> updates{"updates"};
     hls::stream<card::rule_update_done, 16> done{"done"};
+
+    void call()
+    {
+        card::rule_table(*state, results, lookups, updates, done);
+    }
+    /* Until the next update is taken at once. */
+    void wait()
+    {
+        for (unsigned i = 1; i < card::rule_table_depth; i++)
+            call();
+    }
 };
 
 static card::session_result miss(const card::flow_key &key)
@@ -201,7 +213,6 @@ static void test_random(void **)
     const char *value = getenv("SLUICE_LONG");
     const uint64_t count = value != nullptr && strcmp(value, "1") == 0 ? 2000000 : 200000;
     generator g(seed);
-    std::unique_ptr<card::rule_table_state> state(new card::rule_table_state());
     streams s;
     sim::machine m(seed);
 
@@ -289,7 +300,7 @@ static void test_random(void **)
         0.2);
     m.add("rule_table", card::rule_table_depth, [&] {
          const uint64_t packets_before = s.results.reads(), updates_before = s.updates.reads();
-         card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+         s.call();
          if (s.results.reads() != packets_before) {
              const card::session_result r = asked.front();
              asked.pop_front();
@@ -342,7 +353,6 @@ static void test_random(void **)
 /* Each of the 256 rules, alone with those behind it, is the first. */
 static void test_order(void **)
 {
-    std::unique_ptr<card::rule_table_state> state(new card::rule_table_state());
     streams s;
     plain_rule any;
     memset(&any, 0, sizeof(any));
@@ -351,25 +361,27 @@ static void test_order(void **)
     const card::flow_key key = {{1}, {2}, 3, 4, 6, 4};
     for (unsigned n = card::rules_max; n-- > 0;) {
         any.what = static_cast<card::action>(n % 3);
+        s.wait();
         s.updates.write({card::rule_op_write, static_cast<uint16_t>(n), to_card(any), n});
-        card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+        s.call();
         assert_true(s.done.read().ok);
         s.results.write(miss(key));
-        card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+        s.call();
         const card::lookup_result r = s.lookups.read();
         assert_int_equal(r.rule, n);
         assert_int_equal(r.what, n % 3);
     }
     /* and none: the default */
     for (unsigned n = 0; n < card::rules_max; n++) {
+        s.wait();
         s.updates.write({card::rule_op_write, static_cast<uint16_t>(n), card::rule(), n});
         s.results.write(miss(key)); /* rule_race: the packet of the cycle still meets the rule */
-        card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+        s.call();
         assert_true(s.done.read().ok);
         assert_int_equal(s.lookups.read().rule, n);
     }
     s.results.write(miss(key));
-    card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+    s.call();
     const card::lookup_result r = s.lookups.read();
     assert_int_equal(r.rule, card::rules_max);
     assert_int_equal(r.what, card::action_punt);
@@ -378,7 +390,6 @@ static void test_order(void **)
 /* What is refused changes nothing. */
 static void test_refused(void **)
 {
-    std::unique_ptr<card::rule_table_state> state(new card::rule_table_state());
     streams s;
     generator g(seed);
     card::rule good = to_card(g.rule()), bad = good;
@@ -390,24 +401,25 @@ static void test_refused(void **)
         {card::rule_op_default, 0, bad, 4},
         {static_cast<card::rule_op>(2), 0, good, 5},
     };
-    const std::unique_ptr<card::rule_table_state> before(new card::rule_table_state(*state));
+    const std::unique_ptr<card::rule_table_state> before(new card::rule_table_state(*s.state));
     for (const card::rule_update &u : updates) {
+        s.wait();
         s.updates.write(u);
-        card::rule_table(*state, s.results, s.lookups, s.updates, s.done);
+        s.call();
         const card::rule_update_done d = s.done.read();
         assert_false(d.ok);
         assert_int_equal(d.tag, u.tag);
-        assert_false(state->rules[0].valid);
-        assert_int_equal(state->otherwise, before->otherwise);
+        assert_false(s.state->rules[0].valid);
+        assert_int_equal(s.state->otherwise, before->otherwise);
     }
 }
 
-/* One packet a cycle, constant latency, an update in every cycle beside it. */
-static void test_rate(void **)
+/* One packet a cycle, constant latency, updates beside it without a pause; also when nobody reads the acknowledgements: ack_stall.
+ */
+static void measure_rate(bool acknowledged)
 {
     enum { COUNT = 50000 };
     generator g(seed);
-    std::unique_ptr<card::rule_table_state> state(new card::rule_table_state());
     streams s;
     sim::machine m(seed);
     unsigned sent = 0, updates = 0;
@@ -424,20 +436,33 @@ static void test_rate(void **)
         u = {card::rule_op_write, static_cast<uint16_t>(g.random.below(card::rules_max)), to_card(g.rule()), updates++};
         return sent <= COUNT;
     });
-    m.add("rule_table", card::rule_table_depth, [&] { card::rule_table(*state, s.results, s.lookups, s.updates, s.done); });
+    m.add("rule_table", card::rule_table_depth, [&] { s.call(); });
     m.sink<card::lookup_result>("fetch", s.lookups, [&](const card::lookup_result &) {
         const uint64_t latency = m.now() - asked.front();
         shortest = latency < shortest ? latency : shortest;
         longest = latency > longest ? latency : longest;
         asked.pop_front();
     });
-    m.sink<card::rule_update_done>("acknowledged", s.done, [](const card::rule_update_done &) {});
+    if (acknowledged)
+        m.sink<card::rule_update_done>("acknowledged", s.done, [](const card::rule_update_done &) {});
     assert_true(m.run_until([&] { return s.lookups.reads() == COUNT; }));
     print_message("%.5f packets a cycle, latency %llu cycles\n", COUNT / static_cast<double>(m.span()),
                   static_cast<unsigned long long>(longest));
     assert_true(m.span() <= COUNT + 10);
     assert_int_equal(shortest, longest);
-    m.run();
+    if (acknowledged) {
+        m.run();
+    } else {
+        assert_true(s.done.full());
+        s.done.discard();
+        s.updates.discard();
+    }
+}
+
+static void test_rate(void **)
+{
+    measure_rate(true);
+    measure_rate(false);
 }
 
 int main()
