@@ -34,11 +34,22 @@ inline text_range cut_text(unsigned from, unsigned to, unsigned offset)
     return r;
 }
 
-/* Blocks of a text of so many bytes that come after the last cell of the range: the weight's exponent if the part has cells. */
+/* Blocks of a text of so many bytes that come after the last cell of the range; all of them if it has no cell. */
 inline unsigned blocks_after(const text_range &r, unsigned text_bytes)
 {
 #pragma HLS INLINE
     return (text_bytes + block_bytes - 1) / block_bytes - r.block - r.cells;
+}
+
+/* The exponent of a piece's weight: of b if b contributes (cells, or its AAD), else of a. text_bytes: of the whole records. */
+inline uint16_t weight_exponent(const piece_layout &layout, bool with_aad_a, bool with_aad_b, unsigned text_bytes_a, unsigned text_bytes_b)
+{
+#pragma HLS INLINE
+    if (layout.b.cells > 0 || with_aad_b)
+        return static_cast<uint16_t>(blocks_after(layout.b, text_bytes_b));
+    if (layout.a.cells > 0 || with_aad_a)
+        return static_cast<uint16_t>(blocks_after(layout.a, text_bytes_a));
+    return 0;
 }
 
 inline uint32_t word_from_bytes(const uint8_t p[4])
