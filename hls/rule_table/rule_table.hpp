@@ -17,11 +17,11 @@ namespace card
 {
 
 /*
- * Cycles from result to lookup: 1 comparators (two bits of address a LUT, then OR of six: 4 levels; ranges beside it: a 16-bit
- * carry chain) + 1 AND of the parts, any of 16 (2 levels) + 1 first of 16 in each group, first group (3 levels) + 1 action (16:1
- * twice, 4 levels).
+ * Cycles from result to lookup: 1 copies of the key, one for every 16 rules + 1 comparators (two bits of address a LUT, then OR of
+ * six: 4 levels; ranges beside it: a 16-bit carry chain) + 1 AND of the parts, any of 16 (2 levels) + 1 first of 16 in each group,
+ * first group (3 levels) + 1 action (16:1 twice, 4 levels).
  */
-constexpr unsigned rule_table_depth = 4;
+constexpr unsigned rule_table_depth = 5;
 
 /* A rule. Addresses and masks as words of table_slot.h (byte 0 in the low bits). A rule matches if all parts do. */
 struct rule {
