@@ -61,11 +61,11 @@ struct options {
     unsigned sessions = 64, packets = 20000;
     unsigned low = 50, high = 400;
     double idle = 0, stall = 0, pressure = 0;
-    unsigned burst = 1;     /* packets of one session in a row, at most */
-    double without = 0.1;   /* packets without a session */
-    double command = 0;     /* keys or remove, a packet */
-    bool in_turn = false;   /* sessions one after the other */
-    unsigned lane = 80;     /* cycles from tracker to finish */
+    unsigned burst = 1;   /* packets of one session in a row, at most */
+    double without = 0.1; /* packets without a session */
+    double command = 0;   /* keys or remove, a packet */
+    bool in_turn = false; /* sessions one after the other */
+    unsigned lane = 80;   /* cycles from tracker to finish */
 };
 
 /* What the test expects of a session. */
@@ -91,11 +91,15 @@ class bench
     spill_state spilling = {};
     std::vector<expected> sessions;
     std::vector<key_state> keys_on_chip = std::vector<key_state>(slots);
-    uint32_t looked = 0;
+    uint32_t looked = 0, looked_at_first = 0;
+    uint64_t wiped_slots = 0;
+    /* Instead of the host's part: these commands, and what was answered when so many lookups were made. */
+    std::deque<fetch_command> scripted;
+    std::vector<fetch_reply> answers;
+    std::vector<uint32_t> answered_at;
     unsigned removed = 0, replaced = 0;
-    uint64_t refused = 0; /* packets of leaving sessions */
-    bool expect_refused = false;
-    std::function<bool(lookup_result &)> next;
+    uint64_t refused = 0;        /* packets of leaving sessions */
+    bool expect_refused = false; /* commands are scripted, and the table entries of removed sessions stay */
 
     hls::stream<lookup_result, 16> lookups{"lookups"};
     hls::stream<fetch_command, fetch_commands_depth> commands{"commands"};
@@ -179,11 +183,10 @@ bench::bench(const options &with)
         mem[i].keys.set[0] = key_of(1);
         set_flow(mem[i].keys, i);
     }
-    next = [this](lookup_result &l) { return next_packet(l); };
     m.source<lookup_result>(
         "lookup", lookups,
         [this](lookup_result &l) {
-            if (!next(l))
+            if (!next_packet(l))
                 return false;
             looked++;
             expected_work.push_back(l);
@@ -235,6 +238,17 @@ bool bench::next_packet(lookup_result &l)
 /* The host's part: replaces keys, removes sessions and installs them again. */
 void bench::control()
 {
+    if (expect_refused) {
+        if (!replies.empty()) {
+            answers.push_back(replies.read());
+            answered_at.push_back(looked - looked_at_first);
+        }
+        if (!scripted.empty() && !commands.full()) {
+            commands.write(scripted.front());
+            scripted.pop_front();
+        }
+        return;
+    }
     if (!replies.empty()) {
         const fetch_reply r = replies.read();
         assert_int_equal(r.index, at);
@@ -357,6 +371,7 @@ void bench::keys()
     if (!wipes.empty() && !wiped.full()) {
         const uint16_t slot = wipes.read();
         keys_on_chip[slot] = key_state();
+        wiped_slots++;
         wiped.write(slot);
     }
     if (keyed.full() || !take(at_keys, tracked, key_lines))
@@ -477,6 +492,116 @@ static void test_everything(void **)
     }
 }
 
+/* Short ones, to the end: a slot that is left behind shows when all has come to rest. */
+static void test_short(void **)
+{
+    sim::random_source random(seed);
+    for (unsigned i = 0; i < 400; i++) {
+        options o;
+        o.sessions = static_cast<unsigned>(random.between(1, 6));
+        o.packets = 100;
+        o.without = 0;
+        o.idle = 0.8;
+        o.low = static_cast<unsigned>(random.between(1, 20));
+        o.high = o.low + static_cast<unsigned>(random.below(10));
+        o.lane = static_cast<unsigned>(random.between(1, 20));
+        run(o);
+    }
+}
+
+/* A session whose table entry is still there is removed all the same: its packets are punted. Others go on. */
+static void test_remove_under_traffic(void **)
+{
+    options o;
+    o.sessions = 3;
+    o.packets = 6000;
+    bench b(o);
+    b.expect_refused = true;
+    b.state->looked = b.looked = 0xfffffc00; /* the count goes over 2^32 */
+    b.looked_at_first = b.looked;
+    for (uint32_t i = 0; i < 2; i++)
+        b.scripted.push_back(fetch_command{fetch_remove, 0, i, b.looked + 1000 * (i + 1)});
+    b.run();
+    assert_int_equal(b.answers.size(), 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(b.answers[i].index, i);
+        assert_in_range(b.answered_at[i], 1000 * (i + 1), 1000 * (i + 1) + 1500);
+    }
+    assert_true(b.refused > 10);
+    assert_int_equal(b.mem[2].track.next, b.sessions[2].packets);
+    assert_true(b.mem[0].track.next < b.sessions[0].packets);
+}
+
+static void test_reset(void **)
+{
+    options o;
+    o.sessions = 3000;
+    o.packets = 20000;
+    o.idle = 0.3;
+    bench b(o);
+    b.expect_refused = true;
+    b.scripted.push_back(fetch_command{fetch_remove, 0, 1, 3000});
+    b.scripted.push_back(fetch_command{fetch_reset, 0, 0, 5000});
+    b.scripted.push_back(fetch_command{fetch_remove, 0, 2, 0}); /* waits for the reset */
+    b.run();
+    assert_int_equal(b.answers.size(), 3);
+    assert_int_equal(b.answers[0].kind, fetch_remove);
+    assert_int_equal(b.answers[1].kind, fetch_reset);
+    assert_int_equal(b.answers[2].index, 2);
+    assert_in_range(b.answered_at[1], 5000, 5000 + 4000);
+    assert_true(b.wiped_slots >= slots);
+}
+
+/* More removals than it can keep in mind, and of sessions that are nowhere. */
+static void test_many_removals(void **)
+{
+    options o;
+    o.sessions = 100;
+    o.packets = 5000;
+    bench b(o);
+    b.expect_refused = true;
+    for (uint32_t i = 0; i < 50; i++)
+        b.scripted.push_back(fetch_command{fetch_remove, 0, 2 * i, 3000 - 50 * i});
+    b.scripted.push_back(fetch_command{fetch_keys_end, 0, 0, 0}); /* without a beginning: answered, nothing else */
+    b.run();
+    assert_int_equal(b.answers.size(), 51);
+    std::vector<bool> seen(100);
+    for (const fetch_reply &r : b.answers)
+        if (r.kind == fetch_remove)
+            seen[r.index] = true;
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(seen[i], i % 2 == 0);
+}
+
+/* Parts of two sessions are never joined. */
+static void test_spill(void **)
+{
+    hls::stream<track_line, 8> tracks("tracks");
+    hls::stream<finish_line, 8> finishes("finishes");
+    hls::stream<state_write, 8> writes("writes");
+    spill_state s = {};
+    for (uint32_t i = 0; i < 3; i++) {
+        track_line t = {};
+        finish_line f = {};
+        t.index = 5 + i;
+        t.state.next = 100 + i;
+        f.index = i == 1 ? 9 : 5 + i;
+        f.state.tail_end = static_cast<uint16_t>(200 + i);
+        tracks.write(t);
+        finishes.write(f);
+        for (unsigned call = 0; call < 3; call++)
+            spill(s, tracks, finishes, writes);
+    }
+    assert_int_equal(writes.size(), 1);
+    const state_write w = writes.read();
+    assert_int_equal(w.index, 5);
+    assert_int_equal(w.track.next, 100);
+    assert_int_equal(w.finish.tail_end, 200);
+    assert_true(s.broken);
+    tracks.discard();
+    finishes.discard();
+}
+
 /* A command now and then while sessions come and go. */
 static void test_commands(void **)
 {
@@ -520,8 +645,16 @@ int main()
 {
     seed = sim::test_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_few_sessions),  cmocka_unit_test(test_fast_memory), cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_commands),      cmocka_unit_test(test_throughput),
+        cmocka_unit_test(test_few_sessions),
+        cmocka_unit_test(test_fast_memory),
+        cmocka_unit_test(test_short),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_throughput),
+        cmocka_unit_test(test_remove_under_traffic),
+        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_many_removals),
+        cmocka_unit_test(test_spill),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
