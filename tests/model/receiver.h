@@ -34,6 +34,9 @@ void model_receiver_free(struct model_receiver *r);
 /* The keys after the next KeyUpdate that has none yet. Any number of epochs may be given in advance. */
 void model_receiver_keys(struct model_receiver *r, const struct key_set *keys);
 
+/* A KeyUpdate was opened, and no keys were given for what follows it. */
+bool model_receiver_wants_keys(const struct model_receiver *r);
+
 /* A frame of this session, as it left: true if it is TCP with a right checksum. */
 bool model_receiver_frame(struct model_receiver *r, const uint8_t *frame, size_t bytes);
 /* The same without a frame around it. */

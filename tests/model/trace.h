@@ -88,7 +88,9 @@ enum trace_count {
     trace_count_tls12,
     trace_count_tls13,
     trace_count_sessions,     /* sessions begun */
-    trace_count_stalled,      /* sessions given up because nothing was acknowledged any more */
+    trace_count_killed,       /* sessions given up; somebody had forged bytes or sealed a forbidden record */
+    trace_count_stalled,      /* sessions given up without such a reason: nothing was acknowledged any more */
+    trace_count_finished,     /* sessions that came to their end */
     trace_count_opened,       /* records that receivers opened */
     trace_count_host_answers, /* old retransmissions answered by the host */
     trace_count_end
