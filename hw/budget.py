@@ -6,8 +6,8 @@ usage: hw/budget.py            prints the tables; fails if a build that hw/platf
        hw/budget.py --update   writes them into docs/hardware.md, between the two marks
 
 Every line is count x unit. A unit's cost is derived from the structure of UltraScale+ (a LUT6, or two functions of five shared
-inputs; a 36-Kbit block RAM is 512 x 72 or 1024 x 36; an UltraRAM is 4096 x 72: UG573, UG574). Where nothing can be derived, the line
-says "judged".
+inputs; a 36-Kbit block RAM is 512 x 72 or 1024 x 36; an UltraRAM is 4096 x 72: UG573, UG574). Where nothing can be derived,
+the line says "judged".
 """
 import configparser
 import dataclasses
@@ -126,7 +126,7 @@ def squarings():
 SQUARINGS = squarings()
 ROTATE = Use(lut=640 * 4, ff=640 * 2)  # 80 bytes by any number of bytes: four levels of 4:1 or 5:1, one LUT a bit each
 SUM16 = Use(lut=32 * 16 * 1.2, ff=32 * 16)  # one's complement sum of 32 half-words: three-input adders, 16 + 16/3 + ...
-RULE = Use(lut=256 / 2 + 26 + 4 * 8 + 13, ff=2 * 256 + 64 + 14)  # two address bits a LUT, OR of six, four bounds, protocol; stored
+RULE = Use(lut=256 / 2 + 27 + 4 * 8 + 5, ff=600)  # two address bits a LUT, OR of six, four bounds, protocol and version; stored
 M_AXI = Use(lut=4200, ff=7500, bram=7.5)  # judged: 512 bits, 64 outstanding, the HLS adapter with its register slices
 STREAM_16 = Use(lut=8 / 14, ff=1)  # a bit of a shallow FIFO: eight LUTs are a memory of 32 x 14
 AXIS_64 = 512 + 64 + 1 + 1  # data, keep, last, user
@@ -178,11 +178,11 @@ def lane(mirror=True):
         ("packet", "FIFO before rewrite, 256 beats", 1, fifo(AXIS_64, 256)),
         ("packet", "rewrite: field deltas, SACK, sums (judged)", 1, Use(lut=8000, ff=12000) + SUM16 * 2),
         ("session_table", "4 ways x 36,864 slots x 5 words", 4, uram(5 * 72, 9 * 4096)),
-        ("session_table", "hash: 50 tables of 80 bits, XOR", 1, Use(lut=50 * 80 + 80 * 10, ff=80 * 12)),
-        ("session_table", "compare: 4 ways and a stash of 8, select", 12, Use(lut=297 / 2 + 60, ff=360)),
+        ("session_table", "hash: 50 tables of 80 bits, XOR", 1, Use(lut=50 * 80 * 8 / 7 + 80 * 12, ff=80 * 12)),
+        ("session_table", "compare: 4 ways and a stash of 8, select", 12, Use(lut=100 + 17 + 3 + 1, ff=360)),
         ("session_table", "counters, 131,072 x 144 bits", 1, uram(144, 131072) + Use(lut=2500, ff=4000)),
         ("rule_table", "ternary rules", 256, RULE),
-        ("rule_table", "first match", 1, Use(lut=600, ff=600)),
+        ("rule_table", "first match", 1, Use(lut=17 * 12 + 2 * 86, ff=400)),
         ("transcoder", "slots: keys, 2048 bits x 1024", 1, uram(2048, 1024)),
         ("transcoder", "slots: tracker and finish, 1024 bits x 1024", 1, bram(1024, 1024)),
         ("transcoder", "fetch: slots, owners, counts (memories: fetch.hpp; logic judged)", 1, Use(lut=9000, ff=14000, bram=48.5)),
@@ -379,11 +379,10 @@ def savings():
     """(what, LUT and block RAM saved in a lane)."""
     aes256, aes128 = UNITS["AES-256 cell, one block a cycle"], UNITS["AES-128 cell"]
     deeper = Use(lut=carryless(128, 32) - carryless(128, 16)) * (2 * 13)
-    # 297 bits of key as 33 memories of 9 address bits, each 512 words of a match bit a rule; port ranges stay.
-    in_memory = RULE * 256 + Use(lut=-256 * 40, bram=-33 * math.ceil(256 / 72))
+    in_memory = Use(lut=RULE.lut * 2 / 3) * 256
     return [
         ("multipliers divided once more, to 16 x 16 bits", deeper),
-        ("masks of rules in block RAM (match bits a 9-bit piece of the key)", in_memory),
+        ("rules in LUT memory, 64 writes a rule (hls/rule_table/README.md)", in_memory),
         ("4 cells and the block begun in the beat before, instead of 5", aes256 * 2 + aes128),
         ("tag mask and mirror keys, needed once a record, from one cell instead of three", aes256 * 2),
         ("S-boxes of one AES-256 cell in block RAM", SBOX_BRAM * -1),
