@@ -182,8 +182,8 @@ packet_context context_of(const tracked_packet &p, uint8_t lane)
     c.info.reason = p.reason;
     c.info.lane = lane;
     c.info.rule = p.job.rule;
-    c.info.has_session = p.job.session;
-    if (p.job.session) {
+    c.info.has_session = p.job.session && p.head.reason == punt_none;
+    if (c.info.has_session) {
         c.info.index = p.job.index;
         c.info.next = p.now.next;
         c.info.record_start = p.now.record_start;

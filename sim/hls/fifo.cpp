@@ -210,7 +210,7 @@ bool fifo::timed_write()
     }
     if (m_count > m_mask)
         grow(m_depth + (p != nullptr ? p->depth() : 0) + 1);
-    m_time->due[(m_head + m_count) & m_mask] = p != nullptr ? p->m_clock + p->m_depth : 0;
+    m_time->due[(m_head + m_count) & m_mask] = p != nullptr ? p->m_clock + (m_stage != 0 ? m_stage : p->m_depth) : 0;
     m_time->in.note(m.m_now);
     m.moved();
     return true;

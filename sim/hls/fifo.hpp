@@ -109,6 +109,11 @@ class fifo
     }
     /* Before the first write only, or to grow. */
     void set_depth(unsigned depth);
+    /* What is written arrives so many cycles later, not at the end of the writer's pipeline: an output of an earlier stage. */
+    void set_stage(unsigned stage)
+    {
+        m_stage = stage;
+    }
     void set_name(const std::string &name)
     {
         m_name = name;
@@ -173,6 +178,7 @@ class fifo
     std::unique_ptr<timing> m_time;
     std::string m_name;
     bool m_leftover_allowed = false;
+    unsigned m_stage = 0; /* 0: the last one */
 };
 
 } // namespace sim

@@ -140,8 +140,7 @@ template <typename T> class stream<T, 0> : public sim::fifo
     void drop()
     {
         m_slot[m_head].~T();
-        m_head = (m_head + 1) & m_mask;
-        --m_count;
+        m_head = --m_count == 0 ? 0 : (m_head + 1) & m_mask; /* an empty ring begins again where the cache is warm */
     }
     void resize(unsigned elements)
     {
