@@ -45,6 +45,7 @@ struct session {
     uint64_t una, cur, nxt; /* acknowledged; to be sent next; behind what was ever sent */
     unsigned quiet, patience, timeouts, turns, turns_left;
     unsigned wish;                            /* 1 + the class of byte that is to be forged next; 0: none */
+    unsigned epoch;                           /* that the lane must have come to, for a KeyUpdate was opened behind it */
     unsigned first_set, keys_given, keys_due; /* keys_due: turns until the next keys are given, 0: none planned */
 };
 
@@ -755,7 +756,7 @@ static void hear(struct trace *t, struct session *s)
 static void give_keys(struct trace *t, struct session *s)
 {
     struct trace_random *const r = &t->random;
-    const unsigned epoch = trace_stream_epoch(s->stream, s->una);
+    const unsigned epoch = s->epoch;
     if (!s->tls13 || s->keys_given > epoch)
         return;
     if (s->keys_due == 0)
@@ -866,7 +867,8 @@ static bool receive(struct trace *t, struct session *s)
         good = good && trace_stream_compare(s->stream, &record);
         if (model_receiver_wants_keys(s->receiver)) {
             struct key_set keys;
-            trace_stream_keys(s->stream, record.epoch + 1, &keys);
+            s->epoch = record.epoch + 1;
+            trace_stream_keys(s->stream, s->epoch, &keys);
             model_receiver_keys(s->receiver, &keys);
         }
     }
