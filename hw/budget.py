@@ -240,13 +240,37 @@ SBOXES = 14 * 16  # of an AES-256 cell
 SBOX_BRAM = Use(lut=-SBOXES * SBOX_LUT, bram=SBOXES / 4)  # two ports, two 18-Kbit halves: four S-boxes a block
 
 
-def build(ports=True, lanes=2, mirror=True, engines=None):
+def savings():
+    """(what, of the engine or of the rest of a lane, LUT and block RAM saved in a lane)."""
+    aes256, aes128 = UNITS["AES-256 cell, one block a cycle"], UNITS["AES-128 cell"]
+    deeper = Use(lut=carryless(128, 32) - carryless(128, 16)) * (2 * 13)
+    in_memory = Use(lut=RULE.lut * 2 / 3) * 256
+    return [
+        ("multipliers divided once more, to 16 x 16 bits", "engine", deeper),
+        ("4 cells and the block begun in the beat before, instead of 5", "engine", aes256 * 2 + aes128),
+        ("tag mask and mirror keys, needed once a record, from one cell instead of three", "engine", aes256 * 2),
+        ("rules in LUT memory, 64 writes a rule (hls/rule_table/README.md)", "lane", in_memory),
+    ]
+
+
+def saved(part):
+    result = Use()
+    for _, of, use in savings():
+        if of == part:
+            result += use
+    return result
+
+
+def build(ports=True, lanes=2, mirror=True, engines=None, save=False):
     """(kernel, compute units, use of one)."""
     whole = total(lane(mirror))
     engine = total(line for line in lane(mirror) if line[0] in ENGINE_BLOCKS)
     kernels = [("sluice_lane", lanes, whole)]
     if engines is not None:
         kernels = [("sluice_lane without AES-GCM", lanes, whole + engine * -1), ("AES-GCM engine", engines, engine)]
+    if save:
+        kernels.append(("saved in lanes", lanes, saved("lane") * -1))
+        kernels.append(("saved in engines", lanes if engines is None else engines, saved("engine") * -1))
     kernels += [("sluice_state", lanes, total(STATE)), ("sluice_control", 1, total(CONTROL))]
     kernels.append(("sluice_packets", lanes, total(PACKETS)))
     if ports:
@@ -266,10 +290,11 @@ BUILDS = {"ports": build(), "host": build(ports=False)}  # link.cfg, link-host.c
 ALTERNATIVES = [
     ("two lanes, as they are", {}),
     ("two lanes without mirror", {"mirror": False}),
-    ("the same, S-boxes in block RAM as far as it goes", {"mirror": False, "sbox_bram": True}),
+    ("two lanes with all savings", {"save": True}),
+    ("the same, S-boxes in block RAM as far as it goes", {"save": True, "sbox_bram": True}),
     ("two lanes, one engine for both", {"engines": 1}),
-    ("the same, S-boxes in block RAM as far as it goes", {"engines": 1, "sbox_bram": True}),
-    ("one lane (one direction)", {"lanes": 1}),
+    ("the same with all savings", {"engines": 1, "save": True}),
+    ("one lane (one direction), as it is", {"lanes": 1}),
 ]
 
 
@@ -375,23 +400,9 @@ def table_alternatives(found):
         yield row(name, *cells)
 
 
-def savings():
-    """(what, LUT and block RAM saved in a lane)."""
-    aes256, aes128 = UNITS["AES-256 cell, one block a cycle"], UNITS["AES-128 cell"]
-    deeper = Use(lut=carryless(128, 32) - carryless(128, 16)) * (2 * 13)
-    in_memory = Use(lut=RULE.lut * 2 / 3) * 256
-    return [
-        ("multipliers divided once more, to 16 x 16 bits", deeper),
-        ("rules in LUT memory, 64 writes a rule (hls/rule_table/README.md)", in_memory),
-        ("4 cells and the block begun in the beat before, instead of 5", aes256 * 2 + aes128),
-        ("tag mask and mirror keys, needed once a record, from one cell instead of three", aes256 * 2),
-        ("S-boxes of one AES-256 cell in block RAM", SBOX_BRAM * -1),
-    ]
-
-
 def table_savings():
     yield from head("change", "LUT saved a lane", "block RAM more")
-    for what, use in savings():
+    for what, _, use in [*savings(), ("S-boxes of one AES-256 cell in block RAM", "engine", SBOX_BRAM * -1)]:
         yield row(what, f"{round(use.lut):,}", f"{round(-use.bram):,}")
 
 
@@ -444,8 +455,8 @@ def render(found):
         ("Units", table_units()),
         ("A lane", table_lane()),
         ("The whole card (link.cfg, with both ports)", table_builds(found)),
-        ("What would fit", table_alternatives(found)),
         ("What can be saved without doing less", table_savings()),
+        ("What would fit", table_alternatives(found)),
         ("Session memory", table_memory(found)),
         ("Timing", table_timing(found)),
     ]
