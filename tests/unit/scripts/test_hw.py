@@ -134,6 +134,12 @@ class Lint(Folder):
         (self.folder / "hw/platforms/u250/link.cfg").unlink()
         self.assertIn("hw/platforms/u250/link.cfg: is missing", self.lint.check(self.folder))
 
+    def test_unreadable(self):
+        for path in ("bitstreams/release.json", "hw/cmac/kernel.xml"):
+            self.assertIn("cannot go on", self.broken(path, "<" if path.endswith("xml") else "{", "")[0])
+        (self.folder / "hls/pipeline/kernels.hpp").unlink()
+        self.assertIn("kernels.hpp", self.lint.check(self.folder)[0])
+
     def test_pragmas(self):
         """Both ways to write one; a port without one, and one without a port."""
         for line, expected in (("m_axi port = a bundle = g0", {"mode": "m_axi", "port": "a", "bundle": "g0"}),
