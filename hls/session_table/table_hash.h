@@ -72,7 +72,7 @@ static inline uint64_t table_rotate(uint64_t word, unsigned bits)
 static inline void table_expand_step(struct table_expand *e)
 {
     for (unsigned i = 0; i < table_expand_rounds_a_step; i++) {
-#pragma HLS UNROLL
+        TABLE_UNROLL
         uint64_t x = e->left;
         uint64_t key = e->seed[e->round & 1] ^ (UINT64_C(0x9e3779b97f4a7c15) << (e->round & 31));
         e->left = e->right ^ (table_rotate(x, 1) & table_rotate(x, 8)) ^ table_rotate(x, 2) ^ key;
@@ -104,14 +104,14 @@ static inline struct table_rows_of table_hash_rows(const struct table_hash *hash
     uint64_t last = key->word[4] & TABLE_KEY_MASK;
     uint64_t left = 0, right = 0;
     for (int i = 0; i < 4; i++) {
-#pragma HLS UNROLL
+        TABLE_UNROLL
         last |= key->word[i] >> 60 << (table_at_valid + 4 * i);
     }
     for (int i = 0; i < table_words; i++) {
-#pragma HLS UNROLL
+        TABLE_UNROLL
         uint64_t word = i < 4 ? key->word[i] : last;
         for (int c = 0; c < 10; c++) {
-#pragma HLS UNROLL
+            TABLE_UNROLL
             const struct table_hash_word *w = &hash->word[10 * i + c][word >> (6 * c) & (table_char_values - 1)];
             left ^= w->half[0];
             right ^= w->half[1];
