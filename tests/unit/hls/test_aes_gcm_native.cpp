@@ -70,8 +70,7 @@ static void test_counter_lanes(void **)
 {
     sim::random_source random(seed + 2);
     uint8_t key[300][32];
-    for (uint8_t *one = key[0]; one < key[0] + sizeof(key); one++)
-        *one = static_cast<uint8_t>(random.bits());
+    random.fill(key, sizeof(key));
     memset(key[0], 0, sizeof(key[0]));
     memcpy(key[1], key[2], 16);
     for (unsigned n = 0; n < 55000; n++) {
