@@ -213,8 +213,12 @@ bool model_session_action(struct model_lane *lane, uint32_t index, enum model_ac
 bool model_session_keys(struct model_lane *lane, uint32_t index, unsigned set, const struct key_set *keys)
 {
     struct model_session *s = at_index(lane, index);
-    if (s == NULL || set > 1 || (set == s->set && !s->wait))
+    if (s == NULL || set > 1)
         return false;
+    if ((set == s->set) != s->wait) {
+        s->dead = true;
+        return false;
+    }
     model_keys_free(s->keys[set]);
     s->keys[set] = model_keys_new(&lane->ciphers, keys);
     if (set == s->set) {
@@ -437,8 +441,8 @@ static void rewrite(const struct model_session *s, const struct model_headers *h
 static bool may_be_squashed(const struct model_lane *lane, const struct model_session *s, const struct model_headers *h,
                             const struct model_output *out)
 {
-    return s->action == model_action_session_transcode && h->payload_bytes > 0 && (h->tcp_flags & (tcp_syn | tcp_urg)) == 0 &&
-           s->broken && out->packet_id - s->broken_packet <= lane->options.squash_window;
+    return s->action == model_action_session_transcode && h->payload_bytes > 0 && s->broken &&
+           out->packet_id - s->broken_packet <= lane->options.squash_window;
 }
 
 static void squash(struct model_session *s, const struct model_headers *h, struct model_output *out)
@@ -454,7 +458,7 @@ static void by_transcoder(const struct model_lane *lane, struct model_session *s
     enum model_walk_result result = model_walk_done;
     enum model_reason reason = model_reason_none;
     if (h->payload_bytes > 0 && s->action == model_action_session_transcode)
-        result = model_transcode(s, lane->options.seal_limit, h->seq, out->frame + h->payload, h->payload_bytes, out, &reason);
+        result = model_transcode(s, lane->options.seal_limit, h, out, &reason);
     switch (result) {
     case model_walk_punted:
         punt(out, reason, s);
@@ -470,10 +474,10 @@ static void by_transcoder(const struct model_lane *lane, struct model_session *s
     }
     out->verdict = model_verdict_forward;
     rewrite(s, h, out->frame);
-    if ((h->tcp_flags & tcp_fin) != 0)
-        model_add_event(out, s, model_event_fin, 0, h->seq, NULL);
     if ((h->tcp_flags & tcp_rst) != 0)
         model_add_event(out, s, model_event_rst, 0, h->seq, NULL);
+    else if ((h->tcp_flags & tcp_fin) != 0)
+        model_add_event(out, s, model_event_fin, 0, h->seq, NULL);
 }
 
 static void by_session(const struct model_lane *lane, struct model_session *s, const struct model_headers *h,
@@ -481,8 +485,6 @@ static void by_session(const struct model_lane *lane, struct model_session *s, c
 {
     out->has_session = true;
     out->index = s->index;
-    s->packets++;
-    s->bytes += out->frame_bytes;
     if (s->action == model_action_session_hold)
         punt(out, model_reason_hold, s);
     else if (h->flow.proto != protocol_tcp && s->action == model_action_session_transcode)
@@ -493,6 +495,10 @@ static void by_session(const struct model_lane *lane, struct model_session *s, c
         punt(out, model_reason_tcp_control, s);
     else
         by_transcoder(lane, s, h, out);
+    if (out->verdict == model_verdict_forward) {
+        s->packets++;
+        s->bytes += out->frame_bytes;
+    }
 }
 
 void model_packet(struct model_lane *lane, const struct model_input *in, struct model_output *out)
@@ -505,8 +511,6 @@ void model_packet(struct model_lane *lane, const struct model_input *in, struct 
         if (!out->illegal) {
             out->has_session = true;
             out->index = s->index;
-            s->packets++;
-            s->bytes += out->frame_bytes;
             squash(s, &h, out);
         }
         return;

@@ -164,7 +164,7 @@ struct model_output {
     uint16_t rule;
     struct model_mirror *mirrors;
     size_t mirrors_count;
-    struct model_event *events; /* those of records in the order of their bytes, then fin, then rst */
+    struct model_event *events; /* those of records in the order of their bytes, then that of the packet */
     size_t events_count;
     bool illegal; /* the engine says that it squashed the packet, but had no reason to */
     /* inside */
@@ -196,7 +196,8 @@ bool model_session_remove(struct model_lane *lane, uint32_t index);
 bool model_session_action(struct model_lane *lane, uint32_t index, enum model_action action);
 /*
  * The host's command `keys`: key set number `set` is replaced. The set that is not current becomes the next one, and records of the
- * previous epoch are forgotten; the current set can be replaced only while the session waits for it. false: neither.
+ * previous epoch are forgotten; the current set can be replaced only while the session waits for it. false: neither;
+ * the session is dead then.
  */
 bool model_session_keys(struct model_lane *lane, uint32_t index, unsigned set, const struct key_set *keys);
 
@@ -211,7 +212,7 @@ struct model_session_view {
     bool dead, wait, next_keys, previous, ahead;
     uint8_t set;
     uint16_t epoch;
-    uint64_t packets, bytes; /* of all packets that found the session in the table; bytes of whole frames */
+    uint64_t packets, bytes; /* of all packets of the session that left by the other port; bytes of whole frames */
 };
 bool model_session_get(const struct model_lane *lane, uint32_t index, struct model_session_view *view);
 /* The session that a flow has; false: none. */

@@ -106,6 +106,8 @@ static enum model_reason parse_tcp(const uint8_t *frame, size_t at, size_t end, 
 {
     if (at + tcp_bytes > end)
         return model_reason_truncated;
+    if (at + tcp_bytes > reach)
+        return model_reason_extension;
     const size_t header_bytes = (size_t)(frame[at + 12] >> 4) * 4;
     if (header_bytes < tcp_bytes || at + header_bytes > end)
         return model_reason_tcp_header;
@@ -129,6 +131,8 @@ static enum model_reason parse_udp(const uint8_t *frame, size_t at, size_t end, 
 {
     if (at + udp_bytes > end)
         return model_reason_truncated;
+    if (at + udp_bytes > reach)
+        return model_reason_extension;
     const size_t length = get16(frame + at + 4);
     if (length < udp_bytes || at + length > end)
         return model_reason_truncated;

@@ -36,7 +36,7 @@ enum model_walk_result {
 };
 
 /* A packet with payload: decides, and transcodes the payload in place. */
-enum model_walk_result model_transcode(struct model_session *s, uint32_t seal_limit, uint32_t seq, uint8_t *payload, size_t bytes,
+enum model_walk_result model_transcode(struct model_session *s, uint32_t seal_limit, const struct model_headers *h,
                                        struct model_output *out, enum model_reason *reason);
 
 /* What a session forgets when the host replaces the set that is not current. */

@@ -11,6 +11,7 @@
 enum {
     ahead_record_min = 256,
     seal_reserve = 512, /* a packet begins fewer records than that */
+    beat_bytes = 64,
     type_version_major = 3,
     type_version_minor = 3
 };
@@ -28,6 +29,7 @@ struct walk {
     struct model_output *out;
     uint8_t *payload;
     size_t bytes, at; /* at: the byte that is looked at */
+    size_t offset;    /* of payload[0], in the frame */
     uint32_t seq;     /* of payload[0] */
     uint32_t next;    /* the session's, before the packet */
     bool ahead;       /* its ahead range, before the packet */
@@ -191,21 +193,22 @@ static void key_update(struct walk *w, const struct model_record_state *record)
 {
     struct model_session *s = w->s;
     model_add_event(w->out, s, model_event_key_update, 0, record->start, record);
-    if (!s->next_keys) {
-        s->wait = true;
-        model_add_event(w->out, s, model_event_key_wait, 0, record->start, record);
-    }
     if (s->ring[1] != NULL && s->ring[1]->epoch != s->epoch) { /* its keys were in the set that is current now */
         model_record_free(s->ring[1]);
         s->ring[1] = NULL;
     }
+    if (record->open_seq >> 32 != 0) /* a number that large has no place in the session's memory */
+        ring_clear(s);
+    s->wait = !s->next_keys;
     s->next_keys = false;
     s->previous = true;
     s->set ^= 1;
-    s->epoch++;
+    s->epoch = (s->epoch + 1) % 256;
     s->record->epoch = s->epoch;
     s->record->open_seq = 0;
     s->record->seal_seq = 0;
+    if (s->wait)
+        model_add_event(w->out, s, model_event_key_wait, 0, s->record->start, s->record);
     s->broken = true;
     s->broken_packet = w->out->packet_id;
 }
@@ -244,8 +247,8 @@ static bool all_equal(const uint8_t *p, size_t bytes, uint8_t value)
     return true;
 }
 
-/* The record did not verify, or is one that may not come: tag bytes [offset, offset + count) leave poisoned, everything behind is
- * zero. */
+/* The record did not verify, or is one that may not come: tag bytes [offset, offset + count) leave poisoned, everything behind them
+ * is zero. */
 static void poison(struct walk *w, struct model_record_state *r, size_t offset, size_t count, enum model_event_kind kind,
                    uint8_t type)
 {
@@ -265,17 +268,22 @@ static void poison(struct walk *w, struct model_record_state *r, size_t offset, 
     model_add_event(w->out, s, kind, type, r->start, r);
 }
 
-/* All tag bytes of the record that are in the packet, from offset in the tag on. */
+/* The tag bytes of the record, from offset in the tag on, that are in the packet and in the same beat of it. */
 static void tag_bytes(struct walk *w, struct model_record_state *r, size_t offset)
 {
     struct model_session *s = w->s;
+    const size_t beat = beat_bytes - (w->offset + w->at) % beat_bytes;
+    uint8_t tag[tls_tag_bytes];
     size_t count = tls_tag_bytes - offset;
     if (count > w->bytes - w->at)
         count = w->bytes - w->at;
+    if (count > beat)
+        count = beat;
     const bool ends = offset + count == tls_tag_bytes;
     if (r == s->record) {
         if (!r->tags)
             model_record_make_tags(r, s->tls13, s->keys[s->set]);
+        memcpy(tag, r->seal_tag, sizeof tag); /* the record may be forgotten at its end */
         bool good = true;
         for (size_t i = 0; i < count; i++)
             if (is_fresh(w, w->seq + (uint32_t)(w->at + i)) && w->payload[w->at + i] != r->open_tag[offset + i])
@@ -293,8 +301,10 @@ static void tag_bytes(struct walk *w, struct model_record_state *r, size_t offse
             }
             record_verified(w, &c);
         }
+    } else {
+        memcpy(tag, r->seal_tag, sizeof tag);
     }
-    memcpy(w->payload + w->at, r->seal_tag + offset, count);
+    memcpy(w->payload + w->at, tag + offset, count);
     w->at += count;
 }
 
@@ -371,13 +381,16 @@ static enum model_reason refusal(const struct model_session *s, uint32_t seal_li
     return model_reason_none;
 }
 
-enum model_walk_result model_transcode(struct model_session *s, uint32_t seal_limit, uint32_t seq, uint8_t *payload, size_t bytes,
+enum model_walk_result model_transcode(struct model_session *s, uint32_t seal_limit, const struct model_headers *h,
                                        struct model_output *out, enum model_reason *reason)
 {
+    const uint32_t seq = h->seq;
+    const size_t bytes = h->payload_bytes;
     struct walk w = {.s = s,
                      .out = out,
-                     .payload = payload,
+                     .payload = out->frame + h->payload,
                      .bytes = bytes,
+                     .offset = h->payload,
                      .seq = seq,
                      .next = s->next,
                      .ahead = s->ahead,
