@@ -203,7 +203,7 @@ static void key_update(struct walk *w, const struct model_record_state *record)
     s->next_keys = false;
     s->previous = true;
     s->set ^= 1;
-    s->epoch = (s->epoch + 1) % 256;
+    s->epoch = (uint16_t)((s->epoch + 1) % 256);
     s->record->epoch = s->epoch;
     s->record->open_seq = 0;
     s->record->seal_seq = 0;
