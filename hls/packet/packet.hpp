@@ -38,7 +38,7 @@ struct packet_verdict {
 };
 
 /* A beat of a packet that leaves the transcoder. `from`, `to`: the payload bytes in this beat, [from, to), both 0 if there are
- * none; their new sum takes the place of head.payload_sum. They matter only in packets that are rewritten. */
+ * none; their new sum takes the place of head.payload_sum. They matter only with action_session_transcode. */
 struct out_beat {
     beat data;
     uint8_t from, to;

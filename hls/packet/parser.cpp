@@ -139,7 +139,7 @@ uint32_t sum_words(const uint8_t *byte, unsigned bytes, unsigned bytes_max)
     return sum;
 }
 
-/* Up to the fields that the datagram's length comes from; the reasons are `early`. */
+/* Up to the datagram's length. */
 punt_reason ipv4_length(const view &v, unsigned l3, datagram &d)
 {
 #pragma HLS INLINE
@@ -333,7 +333,6 @@ punt_reason decode_ip(const view &v, decoded &out)
 {
 #pragma HLS INLINE
     unsigned l3 = 0, type = 0;
-    out.early = true;
     punt_reason reason = ethernet(v, l3, type);
     if (reason != punt_none) {
         return reason;
@@ -344,7 +343,6 @@ punt_reason decode_ip(const view &v, decoded &out)
     if (reason != punt_none) {
         return reason;
     }
-    out.early = false;
     out.end = static_cast<uint16_t>(d.end < 0xffff ? d.end : 0xffff);
     const uint8_t *ip = v.byte + l3;
     if (v4) {
@@ -408,7 +406,7 @@ punt_reason verdict(const decoded &d, unsigned frame_bytes, bool error, uint16_t
     if (error) {
         return punt_port_error;
     }
-    if (!d.early && d.end > frame_bytes) {
+    if (d.end > frame_bytes) {
         return punt_truncated;
     }
     if (d.head.reason != punt_none) {

@@ -12,9 +12,8 @@ namespace card
 struct decoded {
     headers head;        /* but for packet_id, frame_bytes, payload_sum */
     flow_key key;        /* valid without head.reason */
-    bool early;          /* head.reason stands before the length of the datagram in the order of the headers */
     bool check;          /* TCP or UDP with a checksum */
-    uint16_t end;        /* of the IP datagram */
+    uint16_t end;        /* of the IP datagram; 0: head.reason comes before its length in the order of the rules */
     uint16_t header_sum; /* of pseudo-header and TCP or UDP header */
 };
 

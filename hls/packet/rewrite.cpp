@@ -7,9 +7,9 @@
  *
  *     HC' = ~(~HC + sum of (~m + m'))        m, m': the header's words before and after, and the payload's sum before and after
  *
- * Sums here are numbers modulo 65535 with two zeros. All of a datagram's words with the checksum's place empty, pseudo-header
- * included, are never all zero, so their sum is 1..65535 and a checksum made afresh is 0..65534. Adding 65535, a zero, keeps ours
- * in the same range: what comes out is what a full computation gives, also where the old checksum was 0xffff.
+ * Sums here are numbers modulo 65535 with two zeros, 0 only if all words are. A TCP header has a data offset, so neither the sum of
+ * the new header nor that of all a checksum covers is 0, but 1..65535: the checksum is 0..65534, as if computed from scratch, also
+ * where the packet came with 0xffff for 0.
  */
 #include "packet/rewrite.hpp"
 
@@ -107,7 +107,7 @@ emit_job make_job(const uint8_t window[header_bytes_max], const packet_verdict &
     const uint16_t before = fold(sum_header(tcp));
     const uint32_t checksum = be16(tcp + tcp_checksum_at);
     rewrite_fields(tcp, head, v.rule);
-    uint32_t sum = 0xffffu + (~checksum & 0xffff) + sum_header(tcp) + (~uint32_t{before} & 0xffff);
+    uint32_t sum = (~checksum & 0xffff) + sum_header(tcp) + (~uint32_t{before} & 0xffff);
     if (v.what == action_session_transcode) {
         sum += uint32_t{payload_sum} + (~uint32_t{head.payload_sum} & 0xffff);
     }

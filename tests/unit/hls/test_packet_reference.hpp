@@ -442,7 +442,7 @@ struct maker {
             h[0] = static_cast<uint8_t>(4 << 4 | ip / 4);
             put(h, 2, 2, static_cast<uint32_t>(ip + body));
             put(h, 6, 2,
-                strange && random.below(6) == 0 ? static_cast<uint32_t>(random.bits())
+                strange && random.below(6) == 0 ? static_cast<uint32_t>(0x2000u << random.below(3) | random.below(2))
                 : random.below(2) == 0          ? 0x4000
                                                 : 0);
             h[9] = proto;
@@ -491,7 +491,7 @@ struct maker {
         }
         if (p.head.l4 == 0)
             return;
-        if (p.head.proto == 17 && p.head.version == 4 && random.below(6) == 0) {
+        if (p.head.proto == 17 && (p.head.version == 4 || odd > 0) && random.below(6) == 0) {
             put(f, p.head.l4 + 6u, 2, 0);
             return;
         }

@@ -41,6 +41,8 @@ static void add(traffic &t, const bytes &frame, const reference::packet &p, card
         b.to = static_cast<uint8_t>(std::min<size_t>(to > before ? to - before : 0, 64));
         if (b.from >= b.to)
             b.from = b.to = 0;
+        if (v.what != card::action_session_transcode)
+            b.to = 64; /* then it says nothing */
         if (b.data.last)
             b.verdict = v;
         t.in.push_back(b);
