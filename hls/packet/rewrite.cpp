@@ -155,9 +155,10 @@ void lay_over(beat &b, const emit_job &job, unsigned index)
     const unsigned before = beat_bytes * index;
     const unsigned from = job.from > before ? job.from - before : 0;
     const unsigned to = job.to > before ? job.to - before : 0;
-    for (unsigned i = 0; i < beat_bytes; ++i) {
+    for (unsigned i = 0; i < beat_bytes; i += 8) {
 #pragma HLS UNROLL
-        b.byte[i] = i >= from && i < to ? job.patch[i] : b.byte[i];
+        const uint64_t mask = mask64(i, from, to);
+        put_le64(b.byte + i, (le64(b.byte + i) & ~mask) | (le64(job.patch + i) & mask));
     }
 }
 
@@ -209,11 +210,13 @@ void emit(emit_state &s, hls::stream<beat> &fifo, hls::stream<emit_job> &jobs, h
         if (s.job.what == action_punt) {
             punt.write(b);
         } else if (s.job.what == action_forward) {
-            lay_over(b, s.job, s.index);
+            if (s.index < header_beats_max) {
+                lay_over(b, s.job, s.index);
+            }
             tx.write(b);
         }
         if (s.index < header_beats_max) {
-            ++s.index; /* behind the headers: no patch */
+            ++s.index;
         }
         done = b.last;
     }

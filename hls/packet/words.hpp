@@ -45,10 +45,23 @@ inline uint64_t le64(const uint8_t *at)
 inline void put_le64(uint8_t *at, uint64_t value)
 {
 #pragma HLS INLINE
-    for (unsigned i = 0; i < 8; ++i) {
-#pragma HLS UNROLL
-        at[i] = static_cast<uint8_t>(value >> (8 * i));
-    }
+    at[0] = static_cast<uint8_t>(value);
+    at[1] = static_cast<uint8_t>(value >> 8);
+    at[2] = static_cast<uint8_t>(value >> 16);
+    at[3] = static_cast<uint8_t>(value >> 24);
+    at[4] = static_cast<uint8_t>(value >> 32);
+    at[5] = static_cast<uint8_t>(value >> 40);
+    at[6] = static_cast<uint8_t>(value >> 48);
+    at[7] = static_cast<uint8_t>(value >> 56);
+}
+
+/* The bytes [from, to) of the eight that stand at `at`: all ones, the others zero. */
+inline uint64_t mask64(unsigned at, unsigned from, unsigned to)
+{
+#pragma HLS INLINE
+    const unsigned low = from > at ? from - at : 0, high = to > at ? to - at : 0;
+    const uint64_t below_high = high >= 8 ? ~uint64_t{0} : (uint64_t{1} << 8 * high) - 1;
+    return low >= 8 ? 0 : below_high >> 8 * low << 8 * low;
 }
 
 /* One's complement sums are kept in 32 bits and folded at the end. A fold is 0 only if every word that went in was. */
@@ -65,16 +78,11 @@ inline uint16_t fold(uint32_t sum)
 inline uint16_t sum_beat(const uint8_t byte[beat_bytes], unsigned from, unsigned to)
 {
 #pragma HLS INLINE
-    uint8_t masked[beat_bytes];
-    for (unsigned i = 0; i < beat_bytes; ++i) {
-#pragma HLS UNROLL
-        masked[i] = i >= from && i < to ? byte[i] : uint8_t{0};
-    }
     const uint64_t lanes = 0x0000ffff0000ffff;
     uint64_t sum = 0;
     for (unsigned i = 0; i < beat_bytes; i += 8) {
 #pragma HLS UNROLL
-        const uint64_t word = le64(masked + i);
+        const uint64_t word = le64(byte + i) & mask64(i, from, to);
         sum += (word & lanes) + (word >> 16 & lanes);
     }
     const uint16_t folded = fold(static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32));
