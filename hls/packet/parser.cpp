@@ -281,7 +281,8 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
 {
 #pragma HLS INLINE
     headers &head = out.head;
-    if (d.next != proto_tcp && d.next != proto_udp) {
+    out.keyed = d.next != proto_tcp && d.next != proto_udp;
+    if (out.keyed) {
         return punt_none;
     }
     const bool tcp = d.next == proto_tcp;
@@ -290,6 +291,9 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
         return reason;
     }
     const uint8_t *l4 = v.byte + d.at;
+    out.keyed = true; /* what comes now is looked at while the tables are asked */
+    out.key.sport = be16(l4);
+    out.key.dport = be16(l4 + 2);
     unsigned header = udp_bytes, end = d.end;
     if (tcp) {
         header = 4u * (l4[12] >> 4);
@@ -317,8 +321,6 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
     if (!out.check && head.version == 6) {
         return punt_checksum; /* RFC 768: zero is none; RFC 8200 section 8.1: not over IPv6 */
     }
-    out.key.sport = be16(l4);
-    out.key.dport = be16(l4 + 2);
     head.l4 = static_cast<uint16_t>(d.at);
     head.payload = static_cast<uint16_t>(d.at + header);
     head.payload_bytes = static_cast<uint16_t>(end - d.at - header);
@@ -379,7 +381,9 @@ decoded decode(const view &v)
     const punt_reason reason = decode_ip(v, out);
     if (reason != punt_none) {
         out.head = {};
-        out.key = {};
+        if (!out.keyed) {
+            out.key = {};
+        }
         out.check = false;
         out.head.reason = reason;
     }
@@ -445,7 +449,7 @@ void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls:
                 }
             }
             s.payload_sum = fold(sum);
-            keys.write(packet_key{s.now.key, s.now.head.reason == punt_none});
+            keys.write(packet_key{s.now.key, s.now.keyed});
         }
     } else {
         s.payload_sum = fold(uint32_t{s.payload_sum} + payload_in_beat(s.now, b.byte, before, b.bytes));
@@ -460,6 +464,7 @@ void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls:
             head.reason = reason;
         }
         head.payload_sum = head.reason == punt_none ? s.payload_sum : uint16_t{0};
+        head.keyed = s.now.keyed;
         head.packet_id = s.packet_id++;
         head.frame_bytes = static_cast<uint16_t>(frame_bytes);
         summaries.write(head);

@@ -10,8 +10,9 @@ namespace card
 
 /* What is known of a packet when its first 256 bytes, or all of it, have been read. */
 struct decoded {
-    headers head;        /* but for packet_id, frame_bytes, payload_sum */
-    flow_key key;        /* valid without head.reason */
+    headers head; /* but for packet_id, frame_bytes, payload_sum */
+    bool keyed;   /* key is valid: addresses, protocol and ports were reached */
+    flow_key key;
     bool check;          /* TCP or UDP with a checksum */
     uint16_t end;        /* of the IP datagram; 0: head.reason comes before its length in the order of the rules */
     uint16_t header_sum; /* of pseudo-header and TCP or UDP header */
@@ -27,9 +28,9 @@ struct parser_state {
 
 /*
  * Passes the beats on unchanged. Of every packet it writes one key, with the fourth beat or the last one if that comes before; and
- * one summary, with the last beat. A key is valid if the headers are whole and nothing is wrong with them; the summary may have a
- * reason nevertheless: what only the end of the packet shows, which is damage, lengths beyond the frame and the checksum of TCP and
- * UDP. The rules and their order are in docs/card.md section 1.
+ * one summary, with the last beat. A key is valid if addresses, protocol and ports were reached and nothing before them is wrong;
+ * the summary may have a reason nevertheless, from the rest of the headers or the end of the packet. The rules and their order are
+ * in docs/card.md section 1.
  */
 void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls::stream<packet_key> &keys,
             hls::stream<headers> &summaries);
@@ -47,5 +48,8 @@ void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls:
  * payload's bytes masked and summed 2  checksum compared, first reason picked
  */
 constexpr unsigned parser_depth = 24;
+/* The key does not wait for the TCP header's other fields: window, Ethernet type, IP header, extension headers (1 + 5), ports (2).
+ */
+constexpr unsigned parser_key_depth = 11;
 
 } // namespace card
