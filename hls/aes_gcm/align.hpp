@@ -42,7 +42,8 @@ inline unsigned blocks_after(const text_range &r, unsigned text_bytes)
 }
 
 /* The exponent of a piece's weight: of b if b contributes (cells, or its AAD), else of a. text_bytes: of the whole records. */
-inline uint16_t weight_exponent(const piece_layout &layout, bool with_aad_a, bool with_aad_b, unsigned text_bytes_a, unsigned text_bytes_b)
+inline uint16_t weight_exponent(const piece_layout &layout, bool with_aad_a, bool with_aad_b, unsigned text_bytes_a,
+                                unsigned text_bytes_b)
 {
 #pragma HLS INLINE
     if (layout.b.cells > 0 || with_aad_b)

@@ -148,6 +148,32 @@ inline gf128 gf128_mul(const gf128 &a, const gf128 &b)
     return gf128_reduce(gf128_multiply(a, b));
 }
 
+/* Four products side by side, added up in two sums: product i to the first where first[i] is set, else to the second. */
+inline void gf128_two_sums(const gf128 a[4], const gf128 b[4], const bool first[4], gf128 sum[2])
+{
+#pragma HLS INLINE
+    gf256 one = gf256_zero(), two = gf256_zero();
+    for (unsigned i = 0; i < 4; i++) {
+#pragma HLS UNROLL
+        const gf256 product = gf128_multiply(a[i], b[i]);
+        one = gf256_add(one, gf256_if(product, first[i]));
+        two = gf256_add(two, gf256_if(product, !first[i]));
+    }
+    sum[0] = gf128_reduce(one);
+    sum[1] = gf128_reduce(two);
+}
+
+/* A tree of five multiplies, three deep. */
+inline gf128 gf128_product(const gf128 factor[weight_digits])
+{
+#pragma HLS INLINE
+    static_assert(weight_digits == 6, "the tree");
+    const gf128 f01 = gf128_mul(factor[0], factor[1]);
+    const gf128 f23 = gf128_mul(factor[2], factor[3]);
+    const gf128 f45 = gf128_mul(factor[4], factor[5]);
+    return gf128_mul(gf128_mul(f01, f23), f45);
+}
+
 /* Bit i to bit 2 i. */
 inline uint64_t spread32(uint64_t x)
 {

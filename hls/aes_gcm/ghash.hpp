@@ -77,19 +77,21 @@ inline ghash_result make_ghash(const ghash_job &job, const weight_result &w)
 
     /* Multiplier i takes item i of a, or when those are given out, the next one of b. */
     const unsigned last_a = items_a.count == 0 ? 0 : items_a.count - 1, last_b = items_b.count == 0 ? 0 : items_b.count - 1;
-    gf256 sum_a = gf256_zero(), sum_b = gf256_zero();
+    gf128 item[ghash_multipliers], power[ghash_multipliers], sum[2];
+    bool of_a[ghash_multipliers];
+#pragma HLS ARRAY_PARTITION variable = item complete
+#pragma HLS ARRAY_PARTITION variable = power complete
+#pragma HLS ARRAY_PARTITION variable = of_a complete
     for (unsigned i = 0; i < ghash_multipliers; i++) {
 #pragma HLS UNROLL
-        const bool of_a = i < last_a;
-        const unsigned k = of_a ? i : i - last_a, last = of_a ? last_a : last_b;
-        const bool used = k < last;
-        const gf128 item = of_a ? items_a.item[k] : items_b.item[k];
-        const gf256 product = leaf::gf128_multiply(gf128_if(item, used), w.h[(last - 1 - k) % 4]);
-        sum_a = gf256_add(sum_a, gf256_if(product, of_a));
-        sum_b = gf256_add(sum_b, gf256_if(product, !of_a));
+        of_a[i] = i < last_a;
+        const unsigned k = of_a[i] ? i : i - last_a, last = of_a[i] ? last_a : last_b;
+        item[i] = gf128_if(of_a[i] ? items_a.item[k] : items_b.item[k], k < last);
+        power[i] = w.h[(last - 1 - k) % 4];
     }
-    const gf128 plain_a = gf128_add(leaf::gf128_reduce(sum_a), items_a.item[last_a]);
-    const gf128 plain_b = gf128_add(leaf::gf128_reduce(sum_b), items_b.item[last_b]);
+    leaf::gf128_two_sums(item, power, of_a, sum);
+    const gf128 plain_a = gf128_add(sum[0], items_a.item[last_a]);
+    const gf128 plain_b = gf128_add(sum[1], items_b.item[last_b]);
 
     const bool has_b = items_b.count > 0;
     const gf128 weighted = leaf::gf128_mul(has_b ? plain_b : plain_a, w.weight);

@@ -49,7 +49,7 @@ template <unsigned extra> keystream_result make_keystream(const keystream_job &j
 #pragma HLS ARRAY_PARTITION variable = block complete
     for (unsigned i = 0; i < cells_max; i++) {
 #pragma HLS UNROLL
-        use_b[i] = i >= a.cells;
+        use_b[i] = b.cells > 0 && i >= a.cells; /* lanes of no cell: a, whose key is needed anyhow */
         counter[i] = job.first + (use_b[i] ? b.block + i - a.cells : a.block + i); /* modulo 2^32, as inc_32 */
     }
     if (extra & with_tag_mask) {

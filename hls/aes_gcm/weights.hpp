@@ -46,7 +46,6 @@ inline void gf128_to_bytes(const gf128 &x, uint8_t byte[block_bytes])
 inline weight_result make_weight(const weight_job &job)
 {
 #pragma HLS INLINE
-    static_assert(weight_digits == 6, "the tree below");
     const gf128_powers &powers = leaf::gf128_all_powers(gf128_from_bytes(job.h));
     gf128 factor[weight_digits];
 #pragma HLS ARRAY_PARTITION variable = factor complete
@@ -54,15 +53,12 @@ inline weight_result make_weight(const weight_job &job)
 #pragma HLS UNROLL
         factor[i] = powers.power[i][job.exponent >> 2 * i & 3];
     }
-    const gf128 f01 = leaf::gf128_mul(factor[0], factor[1]);
-    const gf128 f23 = leaf::gf128_mul(factor[2], factor[3]);
-    const gf128 f45 = leaf::gf128_mul(factor[4], factor[5]);
     weight_result r;
     r.h[0] = powers.power[0][1];
     r.h[1] = powers.power[0][2];
     r.h[2] = powers.power[0][3];
     r.h[3] = powers.power[1][1];
-    r.weight = leaf::gf128_mul(leaf::gf128_mul(f01, f23), f45);
+    r.weight = leaf::gf128_product(factor);
     return r;
 }
 

@@ -65,7 +65,7 @@ SLUICE_NATIVE SLUICE_RARE inline void expand(key_schedule &s, const uint8_t byte
             s.round[n++] = round_key(window.newer);
     }
     s.key[0] = load16(bytes);
-    s.key[1] = load16(bytes + 16);
+    s.key[1] = long_key ? load16(bytes + 16) : _mm_setzero_si128();
     s.long_key = long_key;
     s.filled = true;
 }
@@ -75,7 +75,7 @@ SLUICE_NATIVE SLUICE_RARE inline void expand(key_schedule &s, const uint8_t byte
 SLUICE_NATIVE inline const key_schedule &schedule_of(const uint8_t bytes[32], bool long_key, unsigned bank)
 {
     static thread_local key_schedule memo[2][memo_entries];
-    const __m128i low = load16(bytes), high = load16(bytes + 16);
+    const __m128i low = load16(bytes), high = long_key ? load16(bytes + 16) : _mm_setzero_si128();
     const uint32_t mixed = static_cast<uint32_t>(_mm_cvtsi128_si32(low));
     key_schedule &s = memo[bank][(mixed ^ mixed >> 16) % memo_entries];
     const __m128i same = _mm_and_si128(_mm_cmpeq_epi8(s.key[0], low), _mm_cmpeq_epi8(s.key[1], high));
@@ -97,7 +97,10 @@ template <unsigned lanes>
 SLUICE_NATIVE void counter_lanes_native(const keystream_job &job, const uint32_t counter[lanes], const bool use_b[lanes],
                                         uint8_t out[lanes * block_bytes])
 {
-    const key_schedule &a = schedule_of(job.key_a, job.long_a, 0), &b = schedule_of(job.key_b, job.long_b, 1);
+    bool any_b = false;
+    for (unsigned i = 0; i < lanes; i++)
+        any_b = any_b || use_b[i];
+    const key_schedule &a = schedule_of(job.key_a, job.long_a, 0), &b = any_b ? schedule_of(job.key_b, job.long_b, 1) : a;
     const __m128i nonce_a = nonce_block(job.nonce_a), nonce_b = nonce_block(job.nonce_b);
     const __m128i *round[lanes];
     __m128i x[lanes];
@@ -137,17 +140,30 @@ SLUICE_NATIVE inline __m128i load_element(const gf128 &x)
     return _mm_set_epi64x(static_cast<long long>(x.word[0]), static_cast<long long>(x.word[1]));
 }
 
-SLUICE_NATIVE inline gf256 multiply_native(const gf128 &a, const gf128 &b)
+/* A product as two registers and what lies across them. */
+struct parts {
+    __m128i high, middle, low;
+};
+
+SLUICE_NATIVE inline parts multiply_parts(const gf128 &a, const gf128 &b)
 {
     const __m128i x = load_element(a), y = load_element(b);
-    const __m128i high = _mm_clmulepi64_si128(x, y, 0x11), low = _mm_clmulepi64_si128(x, y, 0x00);
     const __m128i middle = _mm_xor_si128(_mm_clmulepi64_si128(x, y, 0x10), _mm_clmulepi64_si128(x, y, 0x01));
-    const __m128i upper = _mm_xor_si128(high, _mm_srli_si128(middle, 8)), lower = _mm_xor_si128(low, _mm_slli_si128(middle, 8));
-    const uint64_t p0 = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(upper, upper)));
-    const uint64_t p1 = static_cast<uint64_t>(_mm_cvtsi128_si64(upper));
-    const uint64_t p2 = static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(lower, lower)));
-    const uint64_t p3 = static_cast<uint64_t>(_mm_cvtsi128_si64(lower));
+    return parts{_mm_clmulepi64_si128(x, y, 0x11), middle, _mm_clmulepi64_si128(x, y, 0x00)};
+}
+
+SLUICE_NATIVE inline gf256 whole(const parts &p)
+{
+    const __m128i upper = _mm_xor_si128(p.high, _mm_srli_si128(p.middle, 8));
+    const __m128i lower = _mm_xor_si128(p.low, _mm_slli_si128(p.middle, 8));
+    const uint64_t p0 = static_cast<uint64_t>(_mm_extract_epi64(upper, 1)), p1 = static_cast<uint64_t>(_mm_cvtsi128_si64(upper));
+    const uint64_t p2 = static_cast<uint64_t>(_mm_extract_epi64(lower, 1)), p3 = static_cast<uint64_t>(_mm_cvtsi128_si64(lower));
     return gf256{{p0 << 1 | p1 >> 63, p1 << 1 | p2 >> 63, p2 << 1 | p3 >> 63, p3 << 1}};
+}
+
+SLUICE_NATIVE inline gf256 multiply_native(const gf128 &a, const gf128 &b)
+{
+    return whole(multiply_parts(a, b));
 }
 
 SLUICE_NATIVE inline gf128 square_native(const gf128 &a)
@@ -158,6 +174,41 @@ SLUICE_NATIVE inline gf128 square_native(const gf128 &a)
 SLUICE_NATIVE inline gf128 mul_native(const gf128 &a, const gf128 &b)
 {
     return portable::gf128_reduce(multiply_native(a, b));
+}
+
+SLUICE_NATIVE inline void two_sums_native(const gf128 a[4], const gf128 b[4], const bool first[4], gf128 sum[2])
+{
+    const __m128i zero = _mm_setzero_si128();
+    parts total = {zero, zero, zero}, one = total;
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4; i++) {
+        const parts p = multiply_parts(a[i], b[i]);
+        const __m128i keep = _mm_set1_epi64x(-static_cast<long long>(first[i]));
+        total = parts{_mm_xor_si128(total.high, p.high), _mm_xor_si128(total.middle, p.middle), _mm_xor_si128(total.low, p.low)};
+        one = parts{_mm_xor_si128(one.high, _mm_and_si128(p.high, keep)), _mm_xor_si128(one.middle, _mm_and_si128(p.middle, keep)),
+                    _mm_xor_si128(one.low, _mm_and_si128(p.low, keep))};
+    }
+    sum[0] = portable::gf128_reduce(whole(one));
+    sum[1] = gf128_add(portable::gf128_reduce(whole(total)), sum[0]);
+}
+
+SLUICE_NATIVE inline gf128 product_native(const gf128 factor[weight_digits])
+{
+    const gf128 f01 = mul_native(factor[0], factor[1]), f23 = mul_native(factor[2], factor[3]);
+    return mul_native(mul_native(f01, f23), mul_native(factor[4], factor[5]));
+}
+
+inline void gf128_two_sums(const gf128 a[4], const gf128 b[4], const bool first[4], gf128 sum[2])
+{
+    if (available)
+        two_sums_native(a, b, first, sum);
+    else
+        portable::gf128_two_sums(a, b, first, sum);
+}
+
+inline gf128 gf128_product(const gf128 factor[weight_digits])
+{
+    return available ? product_native(factor) : portable::gf128_product(factor);
 }
 
 SLUICE_RARE inline gf256 multiply_portable(const gf128 &a, const gf128 &b)
@@ -288,7 +339,9 @@ using portable::counter_lanes;
 using portable::gf128_all_powers;
 using portable::gf128_mul;
 using portable::gf128_multiply;
+using portable::gf128_product;
 using portable::gf128_square;
+using portable::gf128_two_sums;
 using portable::place_cells;
 using portable::take_cells;
 

@@ -36,6 +36,27 @@ static void test_multiply(void **)
     }
 }
 
+static void test_sums_and_products(void **)
+{
+    sim::random_source random(seed + 4);
+    for (unsigned n = 0; n < 250000; n++) { /* 10^6 products */
+        gf128 a[6], b[4], p[2], q[2];
+        bool first[4];
+        for (gf128 &one : a)
+            one = random_element(random);
+        for (unsigned i = 0; i < 4; i++) {
+            b[i] = random_element(random);
+            first[i] = random.chance(0.5);
+        }
+        portable::gf128_two_sums(a, b, first, p);
+        native::gf128_two_sums(a, b, first, q);
+        assert_memory_equal(p, q, sizeof(p));
+        p[0] = portable::gf128_product(a);
+        q[0] = native::gf128_product(a);
+        assert_memory_equal(p, q, sizeof(p));
+    }
+}
+
 /* More values of H than are remembered, some of them again and again. */
 static void test_powers(void **)
 {
@@ -110,7 +131,8 @@ static void test_cells(void **)
 int main()
 {
     printf("seed %llu; AES-NI and PCLMULQDQ %s\n", static_cast<unsigned long long>(seed), native::available ? "in use" : "missing");
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_multiply), cmocka_unit_test(test_powers),
-                                       cmocka_unit_test(test_counter_lanes), cmocka_unit_test(test_cells)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_multiply), cmocka_unit_test(test_sums_and_products),
+                                       cmocka_unit_test(test_powers), cmocka_unit_test(test_counter_lanes),
+                                       cmocka_unit_test(test_cells)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
