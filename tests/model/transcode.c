@@ -92,7 +92,7 @@ static bool header_byte(struct walk *w, size_t offset)
     }
     if (!good) {
         kill_session(s, w->out);
-        model_add_event(w->out, s, model_event_bad_record, (uint16_t)(r->header[0] << 8 | offset), r->start, r);
+        model_add_event(w->out, s, model_event_bad_record, (uint16_t)((size_t)r->header[0] << 8 | offset), r->start, r);
     }
     return good;
 }
