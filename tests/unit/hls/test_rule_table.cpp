@@ -418,7 +418,7 @@ static void test_refused(void **)
  */
 static void measure_rate(bool acknowledged)
 {
-    enum { COUNT = 50000 };
+    const unsigned count = 50000;
     generator g(seed);
     streams s;
     sim::machine m(seed);
@@ -426,7 +426,7 @@ static void measure_rate(bool acknowledged)
     std::deque<uint64_t> asked;
     uint64_t shortest = ~uint64_t{0}, longest = 0;
     m.source<card::session_result>("session_table", s.results, [&](card::session_result &r) {
-        if (sent++ == COUNT)
+        if (sent++ == count)
             return false;
         r = miss(g.key(nullptr));
         asked.push_back(m.now());
@@ -434,7 +434,7 @@ static void measure_rate(bool acknowledged)
     });
     m.source<card::rule_update>("control", s.updates, [&](card::rule_update &u) {
         u = {card::rule_op_write, static_cast<uint16_t>(g.random.below(card::rules_max)), to_card(g.rule()), updates++};
-        return sent <= COUNT;
+        return sent <= count;
     });
     m.add("rule_table", card::rule_table_depth, [&] { s.call(); });
     m.sink<card::lookup_result>("fetch", s.lookups, [&](const card::lookup_result &) {
@@ -445,10 +445,10 @@ static void measure_rate(bool acknowledged)
     });
     if (acknowledged)
         m.sink<card::rule_update_done>("acknowledged", s.done, [](const card::rule_update_done &) {});
-    assert_true(m.run_until([&] { return s.lookups.reads() == COUNT; }));
-    print_message("%.5f packets a cycle, latency %llu cycles\n", COUNT / static_cast<double>(m.span()),
+    assert_true(m.run_until([&] { return s.lookups.reads() == count; }));
+    print_message("%.5f packets a cycle, latency %llu cycles\n", count / static_cast<double>(m.span()),
                   static_cast<unsigned long long>(longest));
-    assert_true(m.span() <= COUNT + 10);
+    assert_true(m.span() <= count + 10);
     assert_int_equal(shortest, longest);
     if (acknowledged) {
         m.run();
