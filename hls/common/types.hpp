@@ -32,7 +32,7 @@ struct flow_key {
 /* One for every packet, as soon as its headers are read. */
 struct packet_key {
     flow_key key;
-    bool valid; /* false: nothing to look up, the packet is punted */
+    bool valid; /* false: nothing to look up, no result comes back; the packet is punted */
 };
 
 /* What to do with a packet; the low numbers are also the actions of rules. */
@@ -93,7 +93,8 @@ struct headers {
     uint32_t seq, ack;          /* TCP */
     uint8_t flags;              /* TCP: enum tcp_flag */
     uint8_t version, proto;     /* as in flow_key */
-    punt_reason reason;         /* not punt_none: only packet_id and frame_bytes are valid */
+    bool keyed;                 /* its key was valid: there is a lookup, and a work item */
+    punt_reason reason;         /* not punt_none: only packet_id, frame_bytes and keyed are valid */
 };
 
 /*
@@ -201,13 +202,14 @@ struct event {
     event_kind kind;
     uint8_t lane;
     uint16_t detail;
-    uint16_t epoch; /* of the record; key_wait: the new one. fin, rst, squashed: 0 */
-    uint32_t index; /* session */
+    /* Of the record that it is about; key_wait: of the one behind the KeyUpdate. fin, rst, squashed: 0, and tcp_seq is that of the
+     * packet. */
+    uint16_t epoch;
+    uint64_t open_seq;
+    uint32_t tcp_seq; /* of the record's first byte, as it came in */
+    uint32_t index;   /* session */
     uint32_t packet_id;
     uint64_t flow;
-    uint64_t open_seq; /* of the record. fin, rst, squashed, key_wait: 0 */
-    uint32_t
-        tcp_seq; /* as it came in: of the record's first byte; key_wait: behind the KeyUpdate; fin, rst, squashed: of the packet */
 };
 
 /*

@@ -182,9 +182,11 @@ packet_context context_of(const tracked_packet &p, uint8_t lane)
     c.info.reason = p.reason;
     c.info.lane = lane;
     c.info.rule = p.job.rule;
-    c.info.has_session = p.job.session && p.head.reason == punt_none;
-    if (c.info.has_session) {
+    const bool held = p.job.what == action_session_hold; /* its state is not read: the host is about to write it */
+    c.info.has_session = (p.job.session || held) && p.head.reason == punt_none;
+    if (c.info.has_session)
         c.info.index = p.job.index;
+    if (c.info.has_session && !held) {
         c.info.next = p.now.next;
         c.info.record_start = p.now.record_start;
         c.info.open_seq = load_le<6>(p.now.open_seq);
@@ -194,13 +196,12 @@ packet_context context_of(const tracked_packet &p, uint8_t lane)
     return c;
 }
 
-void begin_packet(tracker_state &s, const headers &head, uint32_t seal_limit)
+void begin_packet(tracker_state &s, uint32_t seal_limit)
 {
     tracked_packet &p = s.packet;
     p.busy = true;
     p.walking = p.ahead = p.killed = p.begun = p.beat_held = false;
     p.beat_start = 0;
-    p.head = head;
     p.now = track_state{};
     if (p.job.session) {
         p.now = s.line[p.job.slot];
@@ -390,7 +391,7 @@ piece next_piece(tracked_packet &p)
     x.generation = p.generation;
     if (p.walking && !p.killed && p.at < end) {
         const uint8_t at = p.at, last = static_cast<uint8_t>(end);
-        x.previous = p.now.ring[0];
+        x.previous = p.now.ring_new > 0 ? p.now.ring[0] : uint16_t{0};
         x.a = take_part(p, at, last);
         p.at = static_cast<uint8_t>(p.at + x.a.bytes);
         if (x.a.ends && p.at < last && !p.killed && !reaches_tag(p, p.at, last)) {
@@ -452,6 +453,42 @@ void end_packet(tracker_state &s)
     s.line[slot] = t;
 }
 
+/* Begins the next packet, or takes a key set. False: nothing to walk yet. */
+bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out, uint32_t seal_limit, uint8_t lane)
+{
+    tracked_packet &p = s.packet;
+    if (!s.head_held && !in.summaries.empty()) {
+        p.head = in.summaries.read();
+        s.head_held = true;
+    }
+    const bool keyless = s.head_held && !p.head.keyed; /* nothing was looked up for it */
+    if (!keyless && !s.job_held && !in.jobs.empty()) {
+        p.job = in.jobs.read();
+        s.job_held = true;
+    }
+    const bool with_keys = !keyless && s.job_held && p.job.kind == work_keys;
+    if (!with_keys && (!s.head_held || in.beats.empty()))
+        return false;
+    if (!keyless && (!s.job_held || (p.job.fill && in.lines.empty())))
+        return false;
+    if (keyless)
+        p.job = work{};
+    s.job_held = keyless ? s.job_held : false;
+    if (p.job.fill) {
+        s.line[p.job.slot] = in.lines.read();
+        s.generation[p.job.slot] = 0;
+    }
+    if (with_keys) {
+        take_keys(s.line[p.job.slot], p.job.key_set);
+        out.pieces.write(key_piece(p.job));
+        return false;
+    }
+    s.head_held = false;
+    begin_packet(s, seal_limit);
+    out.contexts.write(context_of(p, lane));
+    return true;
+}
+
 } // namespace
 
 void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint32_t seal_limit, uint8_t lane)
@@ -490,29 +527,8 @@ void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uin
 
     if (out.pieces.full() || out.contexts.full())
         return;
-    if (!p.busy) {
-        if (!s.job_held) {
-            if (in.jobs.empty())
-                return;
-            p.job = in.jobs.read();
-            s.job_held = true;
-        }
-        const work &job = p.job;
-        if ((job.fill && in.lines.empty()) || (job.kind == work_packet && (in.summaries.empty() || in.beats.empty())))
-            return;
-        s.job_held = false;
-        if (job.fill) {
-            s.line[job.slot] = in.lines.read();
-            s.generation[job.slot] = 0;
-        }
-        if (job.kind == work_keys) {
-            take_keys(s.line[job.slot], job.key_set);
-            out.pieces.write(key_piece(job));
-            return;
-        }
-        begin_packet(s, in.summaries.read(), seal_limit);
-        out.contexts.write(context_of(p, lane));
-    }
+    if (!p.busy && !next_packet(s, in, out, seal_limit, lane))
+        return;
     if (!p.beat_held) {
         if (in.beats.empty())
             return;

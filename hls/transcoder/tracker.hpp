@@ -62,7 +62,7 @@ struct tracked_packet {
 };
 
 struct tracker_state {
-    bool job_held; /* packet.job waits for its state or its packet */
+    bool head_held, job_held; /* packet.head, packet.job wait for each other, the state or the first beat */
     tracked_packet packet;
     uint8_t generation[slots];
     track_state line[slots];

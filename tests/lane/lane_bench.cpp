@@ -8,11 +8,22 @@ namespace bench
 namespace
 {
 
-template <typename... Streams> bool all_empty(Streams &...streams)
+template <typename Visit, typename... Streams> void each(Visit visit, Streams &...streams)
 {
-    bool empty = true;
-    (void)std::initializer_list<int>{(empty = empty && streams.empty(), 0)...};
-    return empty;
+    (void)std::initializer_list<int>{(visit(streams), 0)...};
+}
+
+template <typename Visit> void each_stream(card::lane_streams &x, card::lane_ports &p, Visit visit)
+{
+    each(visit, p.rx, p.inject, p.transmit, p.tx, p.punt, p.mirror, p.events, p.state_reads, p.state_lines, p.state_writes,
+         p.state_acks, p.fetch_commands, p.fetch_replies, p.key_loads, p.table_updates, p.table_dones, p.rule_updates, p.rule_dones,
+         p.counter_commands, p.counter_answers);
+    each(visit, x.received, x.packet_keys, x.session_results, x.lookups, x.beats, x.summaries, x.work_items, x.track_lines,
+         x.pieces, x.key_lines, x.keyed, x.open_jobs, x.seal_jobs, x.mirror_jobs, x.open_streams, x.seal_streams, x.mirror_streams,
+         x.open_exponents, x.seal_exponents, x.open_weights, x.seal_weights, x.open_hashing, x.seal_hashing, x.open_hashes,
+         x.seal_hashes, x.mixed, x.finish_lines, x.contexts, x.out_beats, x.packet_fifo, x.emit_jobs, x.emitted, x.dones,
+         x.releases, x.track_write_backs, x.finish_write_backs, x.tracks, x.finishes, x.wipes, x.wiped, x.record_events,
+         x.packet_events, x.key_events, x.counts);
 }
 
 void require(bool good, const char *what)
@@ -140,24 +151,26 @@ void lane_bench::step()
 
 bool lane_bench::quiet() const
 {
-    card::lane_streams &x = *m_streams;
-    card::lane_ports &p = *m_ports;
-    return m_fed == m_feed.size() && !m_reader->busy() && !m_writer->busy() &&
-           all_empty(p.rx, p.inject, p.transmit, p.tx, p.punt, p.mirror, p.events, p.state_reads, p.state_lines, p.state_writes,
-                     p.state_acks, p.fetch_commands, p.fetch_replies, p.key_loads, p.table_updates, p.table_dones, p.rule_updates,
-                     p.rule_dones, p.counter_commands, p.counter_answers) &&
-           all_empty(x.received, x.packet_keys, x.session_results, x.lookups, x.beats, x.summaries, x.work_items, x.track_lines,
-                     x.pieces, x.key_lines, x.keyed, x.open_jobs, x.seal_jobs, x.mirror_jobs, x.open_streams, x.seal_streams,
-                     x.mirror_streams, x.open_exponents, x.seal_exponents, x.open_weights, x.seal_weights, x.open_hashing,
-                     x.seal_hashing, x.open_hashes, x.seal_hashes, x.mixed, x.finish_lines, x.contexts, x.out_beats, x.packet_fifo,
-                     x.emit_jobs, x.emitted, x.dones, x.releases, x.track_write_backs, x.finish_write_backs, x.tracks, x.finishes,
-                     x.wipes, x.wiped, x.record_events, x.packet_events, x.key_events, x.counts);
+    bool empty = true;
+    each_stream(*m_streams, *m_ports, [&](auto &stream) { empty = empty && stream.empty(); });
+    return empty && m_fed == m_feed.size() && !m_reader->busy() && !m_writer->busy();
+}
+
+std::string lane_bench::picture() const
+{
+    std::string text;
+    each_stream(*m_streams, *m_ports, [&](auto &stream) {
+        if (!stream.empty())
+            text += " " + stream.name() + " " + std::to_string(stream.size());
+    });
+    return text;
 }
 
 template <typename Done> void lane_bench::until(Done done)
 {
-    for (uint64_t left = 10000000; !done(); left--) {
-        require(left > 0, "the lane does not answer");
+    for (uint64_t left = 1000000; !done(); left--) {
+        if (left == 0)
+            sim::report(sim::failure::deadlock, "the lane does not answer; elements left:" + picture());
         step();
     }
 }

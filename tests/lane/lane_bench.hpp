@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "card/cuckoo.h"
@@ -42,7 +43,7 @@ struct lane_options {
     unsigned latency_low = 50, latency_high = 400;
     uint64_t seed = 1;
     uint32_t seal_limit = card::seal_limit_default;
-    unsigned sessions = 4096;
+    unsigned sessions = card::sessions_max;
 };
 
 class lane_bench
@@ -98,6 +99,7 @@ class lane_bench
     void feed();
     void fetch(card::fetch_command_kind kind, uint32_t index, uint8_t set);
     bool quiet() const;
+    std::string picture() const; /* streams that are not empty */
     void collect();
     void update(const card::table_update &u);
     void key_table();

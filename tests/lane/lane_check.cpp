@@ -54,7 +54,7 @@ struct shown_record {
 using record_name = std::tuple<uint32_t, uint8_t, uint64_t>; /* session, epoch modulo 256, open_seq */
 using shown_records = std::map<record_name, shown_record>;
 
-/* XORs the mirror's keystream of a record over its text, RFC-less: AES-128, counter block be128(i). */
+/* XORs the mirror's keystream of a record over its text: AES-128, counter block be128(i). */
 void unseal(shown_record &r, const uint8_t key[16])
 {
     EVP_CIPHER_CTX *aes = EVP_CIPHER_CTX_new();
@@ -173,8 +173,12 @@ class checker
             in.frame = f.frame.data();
             in.bytes = f.frame.size();
             in.port_error = f.item.port_error;
-            for (const card::event &e : told)
+            bool stepped = false; /* then the model knows by itself */
+            for (const card::event &e : told) {
                 in.squashed = in.squashed || e.kind == card::event_squashed;
+                stepped = stepped || e.kind == card::event_key_update;
+            }
+            in.squashed = in.squashed && !stepped;
             model_packet(m_model, &in, &m_out);
             m_result.frames++;
             m_result.squashed += in.squashed;
@@ -232,9 +236,9 @@ class checker
             MUST_EQUAL(id, "punt: rule", i.rule, want.rule);
         if (want.has_session) {
             MUST_EQUAL(id, "punt: index", i.index, want.index);
-            MUST_EQUAL(id, "punt: flow", i.flow, want.flow);
+            MUST_EQUAL(id, "punt: flow", i.flow, want.reason == model_reason_hold ? 0 : want.flow);
         }
-        if (want.has_session && want.numbers) {
+        if (want.has_session && want.numbers && want.reason != model_reason_hold) {
             MUST_EQUAL(id, "punt: next", i.next, want.next);
             MUST_EQUAL(id, "punt: record_start", i.record_start, want.record_start);
             MUST_EQUAL(id, "punt: open_seq", i.open_seq, want.open_seq);

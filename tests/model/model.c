@@ -433,7 +433,8 @@ static void rewrite(const struct model_session *s, const struct model_headers *h
         add32(frame + h->timestamps + 4, s->tsecr_delta);
     uint32_t window = (uint32_t)tcp[14] << 8 | tcp[15];
     window = s->window_shift >= 0 ? window << s->window_shift : window >> -s->window_shift;
-    put16(tcp + 14, window > 65535 ? 65535 : window);
+    if (has_ack)
+        put16(tcp + 14, window > 65535 ? 65535 : window);
     put16(tcp + 16, model_l4_checksum(frame, h, (size_t)h->payload - h->l4 + h->payload_bytes));
 }
 
