@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+sl_hls_test(control LINK sl_hls_control)

@@ -1,0 +1,865 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * control, events, rings and the two lane links, with real session and rule tables and counters behind them, a stand-in for fetch,
+ * and memory with latency. Commands go through the rings as a host writes them. What a lane has at the end is looked at from
+ * inside: the host has no way to.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+extern "C" {
+#include <cmocka.h>
+}
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <stdio.h>
+#include <string.h>
+#include <vector>
+
+#include "card/card_command.h"
+#include "control/control.hpp"
+#include "control/events.hpp"
+#include "control/lane_link.hpp"
+#include "control/rings.hpp"
+#include "harness.hpp"
+#include "memory.hpp"
+
+using namespace card;
+
+static uint64_t seed;
+
+enum : uint32_t { sessions = 256, command_entries = 8, event_entries = 16 };
+
+/* What lies behind a lane's link. */
+struct lane_bench {
+    explicit lane_bench(sim::machine &m, unsigned number, double stall);
+
+    std::unique_ptr<session_table_state> table{new session_table_state()};
+    std::unique_ptr<rule_table_state> rules{new rule_table_state()};
+    std::unique_ptr<session_counters_state> counters{new session_counters_state()};
+    lane_link_state link = {};
+    sim::memory<session_state> memory{"session memory", sessions, seed};
+    std::vector<fetch_command> fetched; /* by the stand-in */
+    std::vector<key_set> loaded;
+    std::vector<uint32_t> limits;
+    std::function<void(const fetch_command &)> when_fetched;
+
+    hls::stream<control_line, 4> requests{"requests"}, replies{"replies"};
+    hls::stream<table_update> table_updates{"table updates"};
+    hls::stream<table_update_done> table_dones{"table dones"};
+    hls::stream<rule_update> rule_updates{"rule updates"};
+    hls::stream<rule_update_done> rule_dones{"rule dones"};
+    hls::stream<fetch_command> fetch_commands{"fetch commands"};
+    hls::stream<fetch_reply> fetch_replies{"fetch replies"};
+    hls::stream<key_load> key_loads{"key loads"};
+    hls::stream<counter_command> counter_commands{"counter commands"};
+    hls::stream<counter_answer> counter_answers{"counter answers"};
+    hls::stream<uint32_t> seal_limits{"seal limits"};
+    hls::stream<session_write, 16> writes{"writes"};
+    hls::stream<uint32_t, control_acks_depth> acks{"acks"};
+    hls::stream<packet_key, 16> keys{"keys"};
+    hls::stream<session_result, 16> results{"results"};
+    hls::stream<lookup_result, 16> lookups{"lookups"};
+    hls::stream<counter_packet, 16> packets{"packets"};
+    hls::stream<event, 16> events{"events"};
+    sim::memory<session_state>::write_port<session_write, uint32_t> port;
+};
+
+lane_bench::lane_bench(sim::machine &m, unsigned number, double stall)
+    : port(memory.writer<session_write, uint32_t>(
+          writes, acks,
+          [](session_state &line, const session_write &w) {
+              assert_true(w.bytes > 0 && w.offset % beat_bytes + w.bytes <= beat_bytes);
+              assert_true(w.offset + w.bytes <= sizeof line);
+              memcpy(reinterpret_cast<uint8_t *>(&line) + w.offset, w.byte, w.bytes);
+          },
+          [](const session_write &w) { return w.index; }))
+{
+    const std::string at = std::to_string(number);
+    m.add("link " + at, lane_link_depth, [this] {
+         lane_link(link, lane_link_in{requests, table_dones, rule_dones, fetch_replies, counter_answers},
+                   lane_link_out{replies, table_updates, rule_updates, fetch_commands, key_loads, counter_commands, seal_limits});
+     }).stall(stall);
+    m.add("table " + at, session_table_depth, [this] { session_table(*table, keys, results, table_updates, table_dones); });
+    m.add("rules " + at, rule_table_depth, [this] { rule_table(*rules, results, lookups, rule_updates, rule_dones); });
+    m.add("counters " + at, session_counters_depth,
+          [this] { session_counters(*counters, packets, counter_commands, counter_answers); });
+    m.add("memory " + at, 1, [this] { port.step(); }).while_busy([this] { return port.busy(); });
+    m.add("fetch " + at, 30, [this] {
+        if (fetch_commands.empty() || fetch_replies.full())
+            return;
+        const fetch_command c = fetch_commands.read();
+        if (c.kind == fetch_keys) {
+            assert_false(key_loads.empty());
+            loaded.push_back(key_loads.read().set);
+        }
+        fetched.push_back(c);
+        if (when_fetched)
+            when_fetched(c);
+        fetch_replies.write(fetch_reply{c.kind, c.index});
+    });
+    m.add("limit " + at, 1, [this] {
+        if (!seal_limits.empty())
+            limits.push_back(seal_limits.read());
+    });
+    m.add("lookups " + at, 1, [this] {
+        if (!lookups.empty())
+            lookups.read();
+    });
+}
+
+class bench
+{
+  public:
+    explicit bench(double stall = 0);
+
+    /* The host: a command's number is filled in; its completion is waited for, unless several are posted. */
+    void post(card_command c);
+    card_completion next_completion();
+    card_completion run(const card_command &c)
+    {
+        post(c);
+        return next_completion();
+    }
+    /* Runs it and expects that status. */
+    card_completion expect(card_status status, const card_command &c)
+    {
+        const card_completion done = run(c);
+        assert_int_equal(done.status, status);
+        assert_int_equal(done.opcode, c.opcode);
+        return done;
+    }
+    void drain()
+    {
+        assert_true(m.run_until([this] { return m.now() > m_until; }));
+    }
+    void cycles(uint64_t n)
+    {
+        m_until = m.now() + n;
+        drain();
+    }
+    bool next_event(card_event &e);
+
+    sim::machine m{seed};
+    std::unique_ptr<control_state> state{new control_state()};
+    events_state event_state = {};
+    rings_state ring_state = {};
+    lane_bench lane_0, lane_1;
+    lane_bench &lane(unsigned number)
+    {
+        return number == 0 ? lane_0 : lane_1;
+    }
+
+    /* Host memory. */
+    std::vector<ring_line> command_ring = std::vector<ring_line>(command_entries * control_entry_lines);
+    std::vector<ring_line> completion_ring = std::vector<ring_line>(command_entries);
+    std::vector<ring_line> event_ring = std::vector<ring_line>(event_entries);
+    ring_line page = {};
+    std::vector<uint8_t> seen;         /* all that ever came to the host */
+    void set_numbers(uint32_t number); /* as if so many commands and events had been before */
+
+  private:
+    uint32_t m_posted = 0, m_completed = 0, m_events = 0;
+    uint64_t m_until = 0;
+    hls::stream<control_line, 16> commands{"commands"};
+    hls::stream<control_line, 4> completions{"completions"}, entries{"entries"};
+    hls::stream<uint32_t> host_read{"host read"};
+};
+
+static void keep(std::vector<uint8_t> &into, const void *from, size_t bytes)
+{
+    const uint8_t *const p = static_cast<const uint8_t *>(from);
+    into.insert(into.end(), p, p + bytes);
+}
+
+bench::bench(double stall) : lane_0(m, 0, stall), lane_1(m, 1, stall)
+{
+    m.deadlock_cycles = 100000; /* a table's reset is longer than what else may stand still */
+    m.add("rings", 1, [this] {
+         const ring_memory memory = {command_ring.data(), completion_ring.data(), event_ring.data(), &page,
+                                     command_entries,     event_entries};
+         rings(ring_state, memory, commands, completions, entries, host_read);
+     }).stall(stall);
+    m.add("control", control_depth, [this] {
+         control(*state, control_in{commands, {{lane_0.replies, lane_0.acks}, {lane_1.replies, lane_1.acks}}},
+                 control_out{completions, {{lane_0.requests, lane_0.writes}, {lane_1.requests, lane_1.writes}}}, sessions);
+     }).stall(stall);
+    m.add("events", events_depth, [this] {
+         events(event_state, lane_0.events, lane_1.events, host_read, entries, event_entries);
+     }).stall(stall);
+}
+
+void bench::set_numbers(uint32_t number)
+{
+    ring_state.taken = ring_state.completed = ring_state.told = ring_state.read = number;
+    state->count = event_state.written = event_state.read = number;
+    m_posted = m_completed = m_events = number;
+    page.word[0] = number;
+}
+
+void bench::post(card_command c)
+{
+    assert_true(m_posted - m_completed < command_entries);
+    c.sequence += m_posted + 1; /* 0 in a right one */
+    c.valid = ++m_posted;
+    memcpy(&command_ring[(m_posted - 1) % command_entries * control_entry_lines], &c, sizeof c);
+}
+
+card_completion bench::next_completion()
+{
+    const size_t at = m_completed++ % command_entries;
+    card_completion done;
+    assert_true(m.run_until([&] {
+        memcpy(&done, &completion_ring[at], sizeof done);
+        return done.valid == m_completed;
+    }));
+    assert_int_equal(done.sequence, m_completed);
+    assert_int_equal(done.zero, 0);
+    keep(seen, &done, sizeof done);
+    return done;
+}
+
+bool bench::next_event(card_event &e)
+{
+    memcpy(&e, &event_ring[m_events % event_entries], sizeof e);
+    if (e.valid != m_events + 1)
+        return false;
+    assert_int_equal(e.sequence, e.valid);
+    keep(seen, &e, sizeof e);
+    page.word[0] = ++m_events;
+    return true;
+}
+
+/* ---- commands ---- */
+
+static card_command command_of(card_opcode opcode, uint8_t lane = 0, uint32_t index = 0)
+{
+    card_command c = {};
+    c.opcode = opcode;
+    c.lane = lane;
+    c.index = index;
+    return c;
+}
+
+static session_state random_session(sim::random_source &random)
+{
+    session_state s;
+    random.fill(&s, sizeof s);
+    for (key_set &k : s.keys.set)
+        k.long_keys = static_cast<uint8_t>(random.below(4));
+    s.keys.window_shift = static_cast<int8_t>(static_cast<int>(random.below(29)) - 14);
+    memset(s.keys.reserved, 0, sizeof s.keys.reserved);
+    s.track.record_start = s.track.next;
+    s.track.flags = track_tls13 | track_mirror;
+    s.track.ring[0] = s.track.ring[1] = 0;
+    s.track.ring_new = 0;
+    s.finish.tail_end = 0;
+    return s;
+}
+
+static card_command install_of(uint8_t lane, uint32_t index, const session_state &s)
+{
+    card_command c = command_of(card_install, lane, index);
+    memcpy(c.payload, &s, sizeof s);
+    return c;
+}
+
+static card_command keys_of(uint8_t lane, uint32_t index, uint8_t set, const key_set &k)
+{
+    card_command c = command_of(card_keys, lane, index);
+    c.set = set;
+    memcpy(c.payload, &k, sizeof k);
+    return c;
+}
+
+static table_slot slot_of(uint32_t session, action what)
+{
+    const uint8_t src[16] = {10, 1, 2, 3}, dst[16] = {10, 9, 8, static_cast<uint8_t>(session)};
+    table_slot slot = table_slot_of_key(src, dst, 1234, 443, 6, 4);
+    table_slot_set_value(&slot, session, what);
+    return slot;
+}
+
+static card_command table_of(uint8_t lane, uint32_t at, const table_slot &slot)
+{
+    card_command c = command_of(card_table_write, lane, at);
+    memcpy(c.payload, &slot, sizeof slot);
+    return c;
+}
+
+static card_command rule_of(uint8_t lane, uint32_t number, const card_rule &r)
+{
+    card_command c = command_of(card_rule_write, lane, number);
+    memcpy(c.payload, &r, sizeof r);
+    return c;
+}
+
+static bool zero(const void *from, size_t bytes)
+{
+    const uint8_t *const p = static_cast<const uint8_t *>(from);
+    return std::all_of(p, p + bytes, [](uint8_t x) { return x == 0; });
+}
+
+static void nothing_left_of_commands(bench &b)
+{
+    assert_true(zero(b.state->entry, sizeof b.state->entry));
+    assert_true(zero(b.lane_0.link.byte, sizeof b.lane_0.link.byte));
+    assert_true(zero(b.lane_1.link.byte, sizeof b.lane_1.link.byte));
+}
+
+/* ---- tests ---- */
+
+static void test_no_op(void **)
+{
+    bench b;
+    const card_completion done = b.expect(card_ok, command_of(card_no_op));
+    assert_int_equal(done.value[0], card_interface_version);
+    assert_int_equal(done.value[1], sessions);
+    assert_int_equal(done.value[2], rules_max);
+}
+
+static void test_install_and_remove(void **)
+{
+    bench b(0.2);
+    sim::random_source random(seed);
+    for (uint8_t lane = 0; lane < 2; lane++) {
+        lane_bench &l = b.lane(lane);
+        const session_state s = random_session(random), other = random_session(random);
+        for (unsigned i = 0; i < 2; i++) {
+            b.expect(card_ok, install_of(lane, 7, s));
+            assert_memory_equal(&l.memory[7], &s, sizeof s);
+            b.expect(card_ok, install_of(lane, sessions - 1, other));
+            assert_memory_equal(&l.memory[sessions - 1], &other, sizeof other);
+            b.expect(card_installed, install_of(lane, 7, other));
+            assert_memory_equal(&l.memory[7], &s, sizeof s);
+            nothing_left_of_commands(b);
+
+            for (unsigned packet = 0; packet < 5; packet++)
+                l.packets.write(counter_packet{7, 100});
+            b.cycles(50);
+            l.when_fetched = [&](const fetch_command &) { assert_memory_equal(&l.memory[7], &s, sizeof s); };
+            const card_completion done = b.expect(card_ok, command_of(card_remove, lane, 7));
+            l.when_fetched = nullptr;
+            assert_int_equal(done.value[0], 500);
+            assert_int_equal(done.value[1], 5);
+            assert_true(zero(&l.memory[7], sizeof s)); /* G13 */
+            assert_memory_equal(&l.memory[sessions - 1], &other, sizeof other);
+            assert_int_equal(l.fetched.back().kind, fetch_remove);
+            assert_int_equal(l.fetched.back().index, 7);
+            b.expect(card_not_installed, command_of(card_remove, lane, 7));
+            b.expect(card_ok, command_of(card_remove, lane, sessions - 1));
+            assert_int_equal(b.lane(lane ^ 1).fetched.size(), lane == 0 ? 0 : 4);
+        }
+    }
+}
+
+/* The set goes to the chip first, then to memory, and then the slot is let go (hazard KEYS_RACE of fetch). */
+static void test_keys(void **)
+{
+    bench b(0.2);
+    sim::random_source random(seed);
+    session_state s = random_session(random);
+    b.expect(card_ok, install_of(1, 3, s));
+    lane_bench &l = b.lane_1;
+    for (unsigned round = 0; round < 4; round++) {
+        const uint8_t set = round & 1;
+        const key_set k = random_session(random).keys.set[0];
+        unsigned began = 0, ended = 0;
+        l.when_fetched = [&](const fetch_command &c) {
+            assert_int_equal(c.index, 3);
+            if (c.kind == fetch_keys) {
+                assert_int_equal(c.set, set);
+                assert_memory_equal(&l.memory[3], &s, sizeof s);
+                began++;
+            } else {
+                assert_int_equal(c.kind, fetch_keys_end);
+                assert_memory_equal(&l.memory[3].keys.set[set], &k, sizeof k);
+                ended++;
+            }
+        };
+        b.expect(card_ok, keys_of(1, 3, set, k));
+        s.keys.set[set] = k;
+        assert_int_equal(began + ended, 2);
+        assert_memory_equal(&l.memory[3], &s, sizeof s);
+        assert_memory_equal(&l.loaded.back(), &k, sizeof k);
+        nothing_left_of_commands(b);
+    }
+    b.expect(card_not_installed, keys_of(0, 3, 0, s.keys.set[0]));
+}
+
+static void test_table(void **)
+{
+    bench b(0.1);
+    sim::random_source random(seed);
+    b.expect(card_ok, install_of(0, 5, random_session(random)));
+    const table_slot slot = slot_of(5, action_session_transcode);
+    assert_int_equal(b.expect(card_ok, table_of(0, 4711, slot)).value[0], 0);
+    assert_memory_equal(&b.lane_0.table->way[0][4711], &slot, sizeof slot);
+    assert_true(zero(&b.lane_1.table->way[0][4711], sizeof slot));
+    b.expect(card_not_installed, table_of(0, 4711, slot_of(6, action_session_forward)));
+    b.expect(card_not_installed, table_of(1, 4711, slot));
+    b.expect(card_ok, table_of(1, table_slots - 1, slot_of(6, action_session_hold))); /* before it is installed */
+    const table_slot held = slot_of(6, action_session_hold);
+    assert_memory_equal(&b.lane_1.table->stash[table_stash - 1], &held, sizeof held);
+    b.expect(card_bad_index, table_of(0, table_slots, slot));
+    b.expect(card_bad_value, table_of(0, 1, slot_of(sessions, action_session_hold)));
+    b.expect(card_bad_value, table_of(0, 1, slot_of(5, static_cast<action>(6))));
+
+    /* So many lookups were before it, says the table; a removal waits for as many. */
+    for (unsigned i = 0; i < 12; i++)
+        b.lane_0.keys.write(packet_key{{{}, {}, 1, 2, 6, 4}, i % 3 != 0});
+    b.cycles(100);
+    assert_int_equal(b.expect(card_ok, table_of(0, 4711, table_slot())).value[0], 8);
+    assert_true(zero(&b.lane_0.table->way[0][4711], sizeof slot));
+    for (unsigned i = 0; i < 3; i++)
+        b.lane_0.keys.write(packet_key{{{}, {}, 1, 2, 6, 4}, true});
+    b.cycles(100);
+    b.expect(card_ok, command_of(card_remove, 0, 5));
+    assert_int_equal(b.lane_0.fetched.back().after, 11);
+
+    /* A new hash. */
+    card_command c = command_of(card_hash_seed, 1);
+    for (uint8_t i = 0; i < 16; i++)
+        c.payload[i] = static_cast<uint8_t>(i + 1);
+    b.expect(card_ok, c);
+    assert_true(zero(b.lane_1.table->stash, sizeof b.lane_1.table->stash));
+    assert_int_equal(b.lane_1.table->expand.seed[0], 0x0807060504030201);
+    assert_int_equal(b.lane_1.table->expand.seed[1], 0x100f0e0d0c0b0a09);
+}
+
+static card_rule some_rule()
+{
+    card_rule r = {};
+    r.src[0] = 10;
+    r.src_mask[0] = 0xff;
+    r.dst[15] = 0x30;
+    r.dst_mask[15] = 0xf0;
+    r.sport_min = 1;
+    r.sport_max = 0xffff;
+    r.dport_min = 443;
+    r.dport_max = 444;
+    r.proto = 6;
+    r.version = 4;
+    r.action = action_drop;
+    r.valid = 1;
+    return r;
+}
+
+static void test_rules(void **)
+{
+    bench b(0.1);
+    b.expect(card_ok, rule_of(1, 255, some_rule()));
+    const rule &r = b.lane_1.rules->rules[255];
+    assert_true(r.valid);
+    assert_int_equal(r.src[0], 10);
+    assert_int_equal(r.src_mask[0], 0xff);
+    assert_int_equal(r.dst[1], UINT64_C(0x30) << 56);
+    assert_int_equal(r.dst_mask[1], UINT64_C(0xf0) << 56);
+    assert_int_equal(r.sport_min, 1);
+    assert_int_equal(r.sport_max, 0xffff);
+    assert_int_equal(r.dport_min, 443);
+    assert_int_equal(r.dport_max, 444);
+    assert_int_equal(r.proto, 6);
+    assert_int_equal(r.version, 4);
+    assert_false(r.any_proto);
+    assert_int_equal(r.what, action_drop);
+    assert_false(b.lane_0.rules->rules[255].valid);
+    b.expect(card_bad_index, rule_of(1, 256, some_rule()));
+
+    card_command c = command_of(card_rule_default, 1);
+    c.set = action_forward;
+    b.expect(card_ok, c);
+    assert_int_equal(b.lane_1.rules->otherwise, action_forward);
+    assert_int_equal(b.lane_0.rules->otherwise, action_punt);
+    c.set = action_session_forward;
+    b.expect(card_bad_value, c);
+}
+
+static void test_counters_and_limit(void **)
+{
+    bench b;
+    sim::random_source random(seed);
+    b.expect(card_ok, install_of(0, 9, random_session(random)));
+    for (unsigned round = 1; round < 4; round++) {
+        for (unsigned i = 0; i < 3; i++)
+            b.lane_0.packets.write(counter_packet{9, 1000});
+        b.cycles(50);
+        const card_completion done = b.expect(card_ok, command_of(card_counters, 0, 9));
+        assert_int_equal(done.value[0], 3000 * round);
+        assert_int_equal(done.value[1], 3 * round);
+    }
+    b.expect(card_not_installed, command_of(card_counters, 1, 9));
+    for (uint64_t limit : {uint64_t{512}, uint64_t{5000}, uint64_t{seal_limit_default}, uint64_t{511},
+                           uint64_t{seal_limit_default} + 1, UINT64_C(0x100001000)}) {
+        card_command c = command_of(card_seal_limit, 1);
+        c.value = limit;
+        const bool good = limit >= 512 && limit <= seal_limit_default;
+        b.expect(good ? card_ok : card_bad_value, c);
+    }
+    b.cycles(20);
+    assert_int_equal(b.lane_1.limits.size(), 3);
+    assert_int_equal(b.lane_1.limits[1], 5000);
+    assert_true(b.lane_0.limits.empty());
+}
+
+/* Each wrong in one thing, and nothing has changed by it. */
+static void test_malformed(void **)
+{
+    struct wrong {
+        const char *what;
+        card_status status;
+        std::function<void(card_command &)> spoil;
+    };
+    const wrong wrong_commands[] = {
+        {"sequence", card_bad_sequence, [](card_command &c) { c.sequence = 1; }},
+        {"opcode 0", card_bad_opcode, [](card_command &c) { c.opcode = 0; }},
+        {"opcode 12", card_bad_opcode, [](card_command &c) { c.opcode = card_opcode_last + 1; }},
+        {"opcode 255", card_bad_opcode, [](card_command &c) { c.opcode = 255; }},
+        {"lane", card_bad_lane, [](card_command &c) { c.lane = 2; }},
+        {"index", card_bad_index, [](card_command &c) { c.index = sessions; }},
+        {"index", card_bad_index, [](card_command &c) { c.index = 0xffffffff; }},
+        {"zero", card_bad_value, [](card_command &c) { c.zero = 1; }},
+        {"zero_2", card_bad_value, [](card_command &c) { c.zero_2 = 1; }},
+        {"zero_3", card_bad_value, [](card_command &c) { c.zero_3[39] = 1; }},
+        {"zero_4", card_bad_value, [](card_command &c) { c.zero_4[0] = 1; }},
+    };
+    struct wrong_session {
+        const char *what;
+        std::function<void(key_state &k, track_state &t, finish_state &f)> spoil;
+    };
+    const wrong_session wrong_sessions[] = {
+        {"long_keys", [](key_state &k, track_state &, finish_state &) { k.set[0].long_keys = 4; }},
+        {"long_keys", [](key_state &k, track_state &, finish_state &) { k.set[1].long_keys = 4; }},
+        {"window_shift", [](key_state &k, track_state &, finish_state &) { k.window_shift = 15; }},
+        {"window_shift", [](key_state &k, track_state &, finish_state &) { k.window_shift = -128; }},
+        {"reserved", [](key_state &k, track_state &, finish_state &) { k.reserved[4] = 1; }},
+        {"two meanings", [](key_state &, track_state &t, finish_state &) { t.flags |= track_next | track_previous; }},
+        {"fragment", [](key_state &, track_state &t, finish_state &) { t.next += 5, t.fragment = 16; }},
+        {"fragment", [](key_state &, track_state &t, finish_state &) { t.next += 5, t.fragment = 16402; }},
+        {"record is over", [](key_state &, track_state &t, finish_state &) { t.next += 105, t.fragment = 100; }},
+        {"next is before", [](key_state &, track_state &t, finish_state &) { t.next--, t.fragment = 100; }},
+        {"ahead of a header", [](key_state &, track_state &t, finish_state &) { t.flags |= track_ahead; }},
+        {"ahead too far",
+         [](key_state &, track_state &t, finish_state &) {
+             t.next += 5, t.fragment = 300, t.flags |= track_ahead;
+             t.ahead_from = 20, t.ahead_to = 306;
+         }},
+        {"ring", [](key_state &, track_state &t, finish_state &) { t.ring[1] = 100; }},
+        {"ring", [](key_state &, track_state &t, finish_state &) { t.ring[0] = 16407; }},
+        {"ring_new", [](key_state &, track_state &t, finish_state &) { t.ring_new = 3; }},
+        {"tail", [](key_state &, track_state &, finish_state &f) { f.tail_end = 0x4100; }},
+    };
+    bench b;
+    sim::random_source random(seed);
+    const session_state sound = random_session(random);
+    const card_command good = install_of(0, 1, sound);
+    const auto refuses = [&b](const char *what, card_status status, const card_command &c) {
+        const card_completion done = b.run(c);
+        if (done.status != status)
+            fail_msg("%s: status %u", what, done.status);
+        nothing_left_of_commands(b);
+    };
+    for (const wrong &w : wrong_commands) {
+        card_command c = good;
+        w.spoil(c);
+        refuses(w.what, w.status, c);
+    }
+    for (const wrong_session &w : wrong_sessions) {
+        session_state s = sound;
+        w.spoil(s.keys, s.track, s.finish);
+        refuses(w.what, card_bad_value, install_of(0, 1, s));
+    }
+    struct wrong_rule {
+        card_status status;
+        std::function<void(card_rule &)> spoil;
+    };
+    const wrong_rule wrong_rules[] = {
+        {card_bad_value, [](card_rule &r) { r.version = 5; }},    {card_bad_value, [](card_rule &r) { r.action = 3; }},
+        {card_bad_value, [](card_rule &r) { r.any_proto = 2; }},  {card_bad_value, [](card_rule &r) { r.valid = 2; }},
+        {card_bad_value, [](card_rule &r) { r.zero[2] = 1; }},    {card_bad_value, [](card_rule &r) { r.src[1] = 1; }},
+        {card_bad_value, [](card_rule &r) { r.dst[15] = 0x31; }},
+    };
+    for (const wrong_rule &w : wrong_rules) {
+        card_rule r = some_rule();
+        w.spoil(r);
+        b.expect(w.status, rule_of(0, 3, r));
+    }
+    for (size_t i = 0; i < b.lane_0.memory.size(); i++)
+        assert_true(zero(&b.lane_0.memory[i], sizeof(session_state)));
+    assert_true(b.lane_0.fetched.empty());
+    assert_true(zero(b.lane_0.rules.get(), sizeof(rule_table_state)));
+    assert_true(zero(b.state->installed, sizeof b.state->installed));
+    b.expect(card_ok, good);
+}
+
+/* Whatever lies in the ring, each command gets its completion, and the next good one is obeyed. */
+static void test_random_commands(void **)
+{
+    bench b;
+    sim::random_source random(seed);
+    unsigned good = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        card_command c;
+        random.fill(&c, sizeof c);
+        c.sequence = random.below(8) == 0 ? c.sequence : 0;
+        if (random.below(4) != 0) {
+            const uint8_t opcodes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+            const card_command plain = command_of(static_cast<card_opcode>(opcodes[random.below(sizeof opcodes)]),
+                                                  static_cast<uint8_t>(random.below(3)), static_cast<uint32_t>(random.below(300)));
+            const session_state s = random_session(random);
+            memcpy(&c, &plain, offsetof(card_command, payload));
+            memset(c.zero_4, 0, sizeof c.zero_4);
+            memcpy(c.payload, &s, sizeof s);
+            c.set = static_cast<uint8_t>(random.below(3));
+            c.value = random.below(100000);
+        } else if (c.opcode == card_hash_seed || c.opcode == card_reset) {
+            c.opcode = 0; /* those take long */
+        }
+        good += b.run(c).status == card_ok;
+        nothing_left_of_commands(b);
+    }
+    assert_true(good > 300);
+    b.expect(card_ok, command_of(card_no_op));
+}
+
+/* Many commands at a time, over the end of the ring and of the numbers. */
+static void test_command_ring(void **)
+{
+    for (uint32_t first : {0u, 0xfffffff0u}) {
+        bench b(0.2);
+        sim::random_source random(seed);
+        b.set_numbers(first);
+        for (unsigned round = 0; round < 30; round++) {
+            const unsigned many = static_cast<unsigned>(random.between(1, command_entries));
+            for (unsigned i = 0; i < many; i++)
+                b.post(command_of(i % 3 == 2 ? card_counters : card_no_op));
+            for (unsigned i = 0; i < many; i++)
+                assert_int_equal(b.next_completion().status, i % 3 == 2 ? card_not_installed : card_ok);
+        }
+    }
+}
+
+static event event_of(uint8_t lane, uint32_t number)
+{
+    event e = {};
+    e.kind = event_alert;
+    e.lane = lane;
+    e.detail = 0x1234;
+    e.epoch = 0x5678;
+    e.index = number;
+    e.packet_id = number + 1;
+    e.flow = UINT64_C(0x1122334455667788) + number;
+    e.open_seq = UINT64_C(0x99aabbccdd) + number;
+    e.tcp_seq = 0xabcdef01;
+    return e;
+}
+
+static void write_events(bench &b, uint8_t lane, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        b.lane(lane).events.write(event_of(lane, first + i));
+        b.cycles(20);
+    }
+}
+
+static void test_events(void **)
+{
+    for (uint32_t first : {0u, 0xfffffff8u}) {
+        bench b(0.1);
+        card_event e;
+        b.set_numbers(first);
+        assert_false(b.next_event(e));
+        write_events(b, 1, 77, 1);
+        assert_true(b.next_event(e));
+        assert_int_equal(e.kind, event_alert);
+        assert_int_equal(e.lane, 1);
+        assert_int_equal(e.detail, 0x1234);
+        assert_int_equal(e.epoch, 0x5678);
+        assert_int_equal(e.index, 77);
+        assert_int_equal(e.packet_id, 78);
+        assert_int_equal(e.flow, UINT64_C(0x1122334455667788) + 77);
+        assert_int_equal(e.open_seq, UINT64_C(0x99aabbccdd) + 77);
+        assert_int_equal(e.tcp_seq, 0xabcdef01);
+        assert_int_equal(e.lost, 0);
+        assert_true(zero(e.zero_2, sizeof e.zero_2));
+        b.cycles(20);
+
+        /* An overrun: 24 of 40 are lost; what was written stays; the next one says how many. */
+        write_events(b, 0, 0, 40);
+        for (uint32_t i = 0; i < 5; i++) {
+            assert_true(b.next_event(e));
+            assert_int_equal(e.index, i);
+            assert_int_equal(e.lost, 0);
+        }
+        b.cycles(20);
+        write_events(b, 0, 100, 5);
+        write_events(b, 0, 200, 3);
+        for (uint32_t i = 5; i < 16; i++) {
+            assert_true(b.next_event(e));
+            assert_int_equal(e.index, i);
+            assert_int_equal(e.lost, 0);
+        }
+        for (uint32_t i = 0; i < 5; i++) {
+            assert_true(b.next_event(e));
+            assert_int_equal(e.index, 100 + i);
+            assert_int_equal(e.lost, i == 0 ? 24 : 0);
+        }
+        assert_false(b.next_event(e));
+        b.cycles(20);
+        write_events(b, 1, 300, 1);
+        assert_true(b.next_event(e));
+        assert_int_equal(e.index, 300);
+        assert_int_equal(e.lost, 3);
+    }
+}
+
+/* Both lanes at once: each in order, none starves, none waits for the host. */
+static void test_events_of_both_lanes(void **)
+{
+    bench b;
+    sim::random_source random(seed);
+    uint32_t sent[2] = {0, 0}, got[2] = {0, 0}, lost = 0;
+    card_event e;
+    const auto take = [&] {
+        while (b.next_event(e)) {
+            lost += e.lost;
+            assert_true(e.index >= got[e.lane]);
+            got[e.lane] = e.index + 1;
+        }
+    };
+    unsigned read = 0;
+    for (unsigned i = 0; i < 20000; i++) {
+        for (uint8_t lane = 0; lane < 2; lane++) {
+            assert_false(b.lane(lane).events.full());
+            if (random.chance(0.3))
+                b.lane(lane).events.write(event_of(lane, sent[lane]++));
+        }
+        b.cycles(1);
+        if (random.chance(i % 4000 < 2000 ? 0.5 : 0.01)) {
+            take();
+            read++;
+        }
+    }
+    b.cycles(50);
+    take();
+    b.cycles(50);
+    write_events(b, 0, sent[0]++, 1);
+    take();
+    assert_true(got[0] == sent[0] && lost > 100);
+}
+
+/* G13: of all that came to the host in a session's life nothing is a piece of a key. */
+static void test_keys_never_come_back(void **)
+{
+    bench b;
+    sim::random_source random(seed);
+    std::vector<std::vector<uint8_t>> secrets;
+    const auto remember = [&](const void *from, size_t bytes) {
+        secrets.emplace_back();
+        keep(secrets.back(), from, bytes);
+    };
+    for (uint32_t i = 0; i < 20; i++) {
+        const uint8_t lane = i & 1;
+        const session_state s = random_session(random);
+        const key_set k = random_session(random).keys.set[0];
+        remember(&s.keys.set, sizeof s.keys.set);
+        remember(&k, sizeof k);
+        b.expect(card_ok, install_of(lane, i, s));
+        b.expect(card_ok, keys_of(lane, i, static_cast<uint8_t>(random.below(2)), k));
+        card_command bad = install_of(lane, i + 100, s);
+        bad.zero = 1;
+        b.expect(card_bad_value, bad);
+        b.expect(card_ok, table_of(lane, i, slot_of(i, action_session_transcode)));
+        b.expect(card_ok, command_of(card_counters, lane, i));
+        write_events(b, lane, i, 1);
+        card_event e;
+        assert_true(b.next_event(e));
+        b.expect(card_ok, table_of(lane, i, table_slot()));
+        b.expect(card_ok, command_of(card_remove, lane, i));
+        nothing_left_of_commands(b);
+    }
+    for (const std::vector<uint8_t> &secret : secrets) {
+        for (size_t at = 0; at + 5 <= secret.size(); at++) {
+            if (!zero(&secret[at], 5))
+                assert_true(std::search(b.seen.begin(), b.seen.end(), secret.begin() + static_cast<long>(at),
+                                        secret.begin() + static_cast<long>(at) + 5) == b.seen.end());
+        }
+    }
+}
+
+static void test_reset(void **)
+{
+    bench b(0.05);
+    sim::random_source random(seed);
+    for (uint32_t i = 0; i < 30; i++) {
+        const uint8_t lane = i & 1;
+        b.expect(card_ok, install_of(lane, i, random_session(random)));
+        b.expect(card_ok, table_of(lane, 1000 * i, slot_of(i, action_session_transcode)));
+        b.expect(card_ok, rule_of(lane, i, some_rule()));
+        b.lane(lane).packets.write(counter_packet{i, 100});
+    }
+    for (uint8_t lane = 0; lane < 2; lane++) {
+        card_command c = command_of(card_rule_default, lane);
+        c.set = action_drop;
+        b.expect(card_ok, c);
+        lane_bench &l = b.lane(lane);
+        for (unsigned i = 0; i < 9; i++)
+            l.keys.write(packet_key{{{}, {}, 1, 2, 6, 4}, true});
+        l.fetched.clear();
+        /* When the chip is emptied the table is already, so nothing new comes. */
+        l.when_fetched = [&l](const fetch_command &f) {
+            assert_int_equal(f.kind, fetch_reset);
+            assert_int_equal(f.after, 9);
+            assert_true(zero(l.table->way, sizeof l.table->way));
+        };
+    }
+    card_command c = command_of(card_reset);
+    random.fill(c.payload, 32);
+    uint64_t seeds[4];
+    memcpy(seeds, c.payload, sizeof seeds);
+    b.expect(card_ok, c);
+    nothing_left_of_commands(b);
+    b.cycles(50);
+    for (uint8_t lane = 0; lane < 2; lane++) {
+        lane_bench &l = b.lane(lane);
+        assert_int_equal(l.fetched.size(), 1);
+        for (size_t i = 0; i < l.memory.size(); i++)
+            assert_true(zero(&l.memory[i], sizeof(session_state)));
+        assert_true(zero(l.table->way, sizeof l.table->way));
+        assert_true(zero(l.table->stash, sizeof l.table->stash));
+        assert_int_equal(l.table->expand.seed[0], seeds[2 * lane]);
+        assert_int_equal(l.table->expand.seed[1], seeds[2 * lane + 1]);
+        for (const rule &r : l.rules->rules)
+            assert_false(r.valid);
+        assert_int_equal(l.rules->otherwise, action_punt);
+        assert_int_equal(l.limits.back(), seal_limit_default);
+    }
+    assert_true(zero(b.state->installed, sizeof b.state->installed));
+    b.lane_0.when_fetched = nullptr;
+    b.expect(card_not_installed, command_of(card_counters, 0, 0));
+    b.expect(card_ok, install_of(0, 0, random_session(random)));
+    assert_int_equal(b.expect(card_ok, command_of(card_counters, 0, 0)).value[1], 0);
+}
+
+int main()
+{
+    seed = sim::test_seed();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_op),
+        cmocka_unit_test(test_install_and_remove),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_counters_and_limit),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_random_commands),
+        cmocka_unit_test(test_command_ring),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_events_of_both_lanes),
+        cmocka_unit_test(test_keys_never_come_back),
+        cmocka_unit_test(test_reset),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
