@@ -86,14 +86,18 @@ function(sl_hls_test file)
   set_tests_properties(unit.hls.${file} PROPERTIES TIMEOUT 300)
 endfunction()
 
-# sl_fuzz_target(client_hello LINK sl_tls): tests/fuzz/fuzz_client_hello.c, seeded from tests/fuzz/corpus/client_hello/; a short run
-# is the CTest fuzz.client_hello. Without SLUICE_FUZZ nothing is built.
+# sl_fuzz_target(client_hello LINK sl_tls): tests/fuzz/fuzz_client_hello.c, or .cpp, seeded from tests/fuzz/corpus/client_hello/; a
+# short run is the CTest fuzz.client_hello. Without SLUICE_FUZZ nothing is built.
 function(sl_fuzz_target name)
   cmake_parse_arguments(A "" "" "LINK" ${ARGN})
   if(NOT SLUICE_FUZZ)
     return()
   endif()
-  add_executable(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
+  set(source ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
+  if(NOT EXISTS ${source})
+    set(source ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${name}.cpp)
+  endif()
+  add_executable(fuzz_${name} ${source})
   target_link_libraries(fuzz_${name} PRIVATE ${A_LINK})
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   add_dependencies(fuzzers fuzz_${name})
