@@ -91,35 +91,29 @@ bool is_understood(uint8_t next)
     return next == proto_hop_by_hop || next == proto_routing || next == proto_destination;
 }
 
-/* The frame as far as it has been read. */
-struct view {
-    const uint8_t *byte;
-    unsigned bytes;
-};
-
-/* The IP datagram while its headers are walked. */
+/* `byte`, `have`: the frame as far as it has been read. The IP datagram while its headers are walked: */
 struct datagram {
     unsigned at; /* of the next header */
     unsigned end;
     uint8_t next; /* its kind */
 };
 
-punt_reason ethernet(const view &v, unsigned &l3, unsigned &type)
+punt_reason ethernet(const uint8_t byte[header_bytes_max], unsigned have, unsigned &l3, unsigned &type)
 {
 #pragma HLS INLINE
     unsigned at = 12;
-    if (v.bytes < at + 2) {
+    if (have < at + 2) {
         return punt_truncated;
     }
-    type = be16(v.byte + at);
+    type = be16(byte + at);
     for (unsigned i = 0; i < vlans_max; ++i) {
 #pragma HLS UNROLL
         if (type == type_vlan || type == type_service_vlan) {
             at += 4;
-            if (v.bytes < at + 2) {
+            if (have < at + 2) {
                 return punt_truncated;
             }
-            type = be16(v.byte + at);
+            type = be16(byte + at);
         }
     }
     l3 = at + 2;
@@ -140,18 +134,18 @@ uint32_t sum_words(const uint8_t *byte, unsigned bytes, unsigned bytes_max)
 }
 
 /* Up to the datagram's length. */
-punt_reason ipv4_length(const view &v, unsigned l3, datagram &d)
+punt_reason ipv4_length(const uint8_t byte[header_bytes_max], unsigned have, unsigned l3, datagram &d)
 {
 #pragma HLS INLINE
-    if (v.bytes < l3 + ipv4_bytes_min) {
+    if (have < l3 + ipv4_bytes_min) {
         return punt_truncated;
     }
-    const uint8_t *ip = v.byte + l3;
+    const uint8_t *ip = byte + l3;
     const unsigned bytes = 4u * (ip[0] & 15);
     if (ip[0] >> 4 != 4 || bytes < ipv4_bytes_min) {
         return punt_ip_header;
     }
-    if (v.bytes < l3 + bytes) {
+    if (have < l3 + bytes) {
         return punt_truncated;
     }
     const unsigned length = be16(ip + 2);
@@ -164,13 +158,13 @@ punt_reason ipv4_length(const view &v, unsigned l3, datagram &d)
     return punt_none;
 }
 
-punt_reason ipv6_length(const view &v, unsigned l3, datagram &d)
+punt_reason ipv6_length(const uint8_t byte[header_bytes_max], unsigned have, unsigned l3, datagram &d)
 {
 #pragma HLS INLINE
-    if (v.bytes < l3 + ipv6_bytes) {
+    if (have < l3 + ipv6_bytes) {
         return punt_truncated;
     }
-    const uint8_t *ip = v.byte + l3;
+    const uint8_t *ip = byte + l3;
     if (ip[0] >> 4 != 6) {
         return punt_ip_header;
     }
@@ -181,7 +175,7 @@ punt_reason ipv6_length(const view &v, unsigned l3, datagram &d)
 }
 
 /* Does a header of so many bytes at d.at lie inside the datagram, the window and the frame? */
-punt_reason reaches(const view &v, const datagram &d, unsigned bytes)
+punt_reason reaches(unsigned have, const datagram &d, unsigned bytes)
 {
 #pragma HLS INLINE
     const unsigned to = d.at + bytes;
@@ -191,10 +185,10 @@ punt_reason reaches(const view &v, const datagram &d, unsigned bytes)
     if (to > header_bytes_max) {
         return punt_extension;
     }
-    return to > v.bytes ? punt_truncated : punt_none;
+    return to > have ? punt_truncated : punt_none;
 }
 
-punt_reason ipv6_extensions(const view &v, datagram &d)
+punt_reason ipv6_extensions(const uint8_t byte[header_bytes_max], unsigned have, datagram &d)
 {
 #pragma HLS INLINE
     for (unsigned hop = 0; hop <= extensions_max; ++hop) {
@@ -208,12 +202,12 @@ punt_reason ipv6_extensions(const view &v, datagram &d)
         if (hop == extensions_max || !is_understood(d.next) || (d.next == proto_hop_by_hop && hop != 0)) {
             return punt_extension;
         }
-        if (d.at + extension_unit > d.end || d.at + 2 > v.bytes) {
+        if (d.at + extension_unit > d.end || d.at + 2 > have) {
             return punt_truncated;
         }
-        const uint8_t *extension = v.byte + d.at; /* at most at 254: headers begin at 14 + 4n + 8m */
+        const uint8_t *extension = byte + d.at; /* at most at 254: headers begin at 14 + 4n + 8m */
         const unsigned bytes = extension_unit * (extension[1] + 1u);
-        const punt_reason reason = reaches(v, d, bytes);
+        const punt_reason reason = reaches(have, d, bytes);
         if (reason != punt_none) {
             return reason;
         }
@@ -277,7 +271,7 @@ punt_reason tcp_options(const uint8_t *tcp, unsigned l4, unsigned header, header
     return punt_none;
 }
 
-punt_reason transport(const view &v, datagram &d, decoded &out)
+punt_reason transport(const uint8_t byte[header_bytes_max], unsigned have, datagram &d, decoded &out)
 {
 #pragma HLS INLINE
     headers &head = out.head;
@@ -286,11 +280,11 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
         return punt_none;
     }
     const bool tcp = d.next == proto_tcp;
-    const punt_reason reason = reaches(v, d, tcp ? unsigned{tcp_bytes_min} : unsigned{udp_bytes});
+    const punt_reason reason = reaches(have, d, tcp ? unsigned{tcp_bytes_min} : unsigned{udp_bytes});
     if (reason != punt_none) {
         return reason;
     }
-    const uint8_t *l4 = v.byte + d.at;
+    const uint8_t *l4 = byte + d.at;
     out.keyed = true; /* what comes now is looked at while the tables are asked */
     out.key.sport = be16(l4);
     out.key.dport = be16(l4 + 2);
@@ -300,7 +294,7 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
         if (header < tcp_bytes_min || d.at + header > d.end) {
             return punt_tcp_header;
         }
-        const punt_reason beyond = reaches(v, d, header);
+        const punt_reason beyond = reaches(have, d, header);
         if (beyond != punt_none) {
             return beyond;
         }
@@ -331,22 +325,22 @@ punt_reason transport(const view &v, datagram &d, decoded &out)
     return punt_none;
 }
 
-punt_reason decode_ip(const view &v, decoded &out)
+punt_reason decode_ip(const uint8_t byte[header_bytes_max], unsigned have, decoded &out)
 {
 #pragma HLS INLINE
     unsigned l3 = 0, type = 0;
-    punt_reason reason = ethernet(v, l3, type);
+    punt_reason reason = ethernet(byte, have, l3, type);
     if (reason != punt_none) {
         return reason;
     }
     const bool v4 = type == type_ipv4;
     datagram d = {};
-    reason = v4 ? ipv4_length(v, l3, d) : ipv6_length(v, l3, d);
+    reason = v4 ? ipv4_length(byte, have, l3, d) : ipv6_length(byte, have, l3, d);
     if (reason != punt_none) {
         return reason;
     }
     out.end = static_cast<uint16_t>(d.end < 0xffff ? d.end : 0xffff);
-    const uint8_t *ip = v.byte + l3;
+    const uint8_t *ip = byte + l3;
     if (v4) {
         if (fold(sum_words(ip, d.at - l3, ipv4_bytes_max)) != 0xffff) {
             return punt_ip_header;
@@ -355,7 +349,7 @@ punt_reason decode_ip(const view &v, decoded &out)
             return punt_fragment;
         }
     } else {
-        reason = ipv6_extensions(v, d);
+        reason = ipv6_extensions(byte, have, d);
         if (reason != punt_none) {
             return reason;
         }
@@ -370,15 +364,15 @@ punt_reason decode_ip(const view &v, decoded &out)
     out.key.proto = out.head.proto = d.next;
     out.key.version = out.head.version = v4 ? 4 : 6;
     out.head.l3 = static_cast<uint16_t>(l3);
-    return transport(v, d, out);
+    return transport(byte, have, d, out);
 }
 
 /* The key of nothing, and headers of which only the reason counts. */
-decoded decode(const view &v)
+decoded decode(const uint8_t byte[header_bytes_max], unsigned have)
 {
 #pragma HLS INLINE
     decoded out = {};
-    const punt_reason reason = decode_ip(v, out);
+    const punt_reason reason = decode_ip(byte, have, out);
     if (reason != punt_none) {
         out.head = {};
         if (!out.keyed) {
@@ -440,7 +434,7 @@ void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls:
             s.window[before + i] = b.byte[i];
         }
         if (b.last || frame_bytes == header_bytes_max) {
-            s.now = decode(view{s.window, frame_bytes});
+            s.now = decode(s.window, frame_bytes);
             uint32_t sum = 0;
             for (unsigned i = 0; i < header_beats_max; ++i) {
 #pragma HLS UNROLL
