@@ -5,8 +5,8 @@
  *   cells of a text that begins at `at`:   ring = beat,  cell byte i = ring[(i + at) mod 128]
  *   keystream of cells put in its place:   ring = cells, beat byte p = ring[(p - at) mod 128]
  *
- * since -15 <= at <= 63 and no more than 80 bytes are meant, nothing wraps onto what is meant. A log shifter: seven bits, two a
- * LUT6 (4:1), 4 levels.
+ * since -15 <= at <= 63, and only bytes of the text count (the mask), nothing wraps onto what is meant. A log shifter: seven bits,
+ * two a LUT6 (4:1), 4 levels.
  */
 #pragma once
 

@@ -10,9 +10,10 @@
  * Multiplication without carry: Karatsuba 128 -> 64 -> 32 bits, then 32 x 32 by shifts, ANDs and XORs, all unrolled.
  * In a pipeline (LUT6 levels a stage):
  *
- *   1  sums of the operands' halves (1: at most 4 words), partial products: three ANDs a LUT, 11 of those a bit (1), XOR (2)
- *   2  the nine 64-bit products to 255 bits (2), sum over lanes (2)
- *   3  reduction (2)
+ *   1  sums of the operands' halves (1: at most 4 words), partial products, three ANDs a LUT (1), six of those (1): two words are
+ *      left of a product
+ *   2  the nine products to 255 bits (2: at most 22 inputs), choice and sum over lanes (2)
+ *   3  reduction (2: at most 8 inputs)
  *
  * Squaring is linear: wires, and the reduction.
  */

@@ -4,15 +4,16 @@
  *
  *   exponent = sum of d_i 4^i, six digits;   H^exponent = product of H^(d_i 4^i)
  *
- * The factors are H, H^2 and H^3, squared 2 i times: squaring is linear, so 2 i squarings are one XOR matrix. A digit of zero is
- * the factor 1. Five multiplies, as a tree:
+ * The factors are H, H^2 and H^3, squared 2 i times; a digit of zero is the factor 1. Squaring is an XOR of at most 5 bits a bit,
+ * 1 LUT level. Five multiplies, as a tree:
  *
- *   stage 1       H^2 (2 LUT levels)
- *   stages 2..4   H^3 = H H^2
- *   stages 5, 6   the squarings of H^3, at most six a stage (a matrix of 128 x 128 bits is 3 levels, however dense)
- *   stages 7..9   01 = f_0 f_1, 23 = f_2 f_3, 45 = f_4 f_5 (choice of the factors: 1 level, in front of the multiplier's first 3)
- *   stages 10..12 01 23
- *   stages 13..15 (01 23) 45
+ *   stage 1         H^2; squarings of H begin, up to three a stage
+ *   stages 2..4     H^3 = H H^2
+ *   stages 5, 6     six squarings of H^3: the factors of the digits 0..3
+ *   stages 7..9     01 = f_0 f_1, 23 = f_2 f_3 (choice of a factor 1 level, in front of the multiplier's first 3); the last four
+ *                   squarings of H^3
+ *   stages 10..12   01 23 and 45 = f_4 f_5
+ *   stages 13..15   (01 23) 45
  */
 #pragma once
 

@@ -92,7 +92,9 @@ inline gcm_record random_record(sim::random_source &random, const gcm_key &k, si
     gcm_record r;
     random.fill(r.nonce, sizeof(r.nonce));
     r.aad.resize(random.chance(0.1) ? random.below(17) : random.chance(0.5) ? 5 : 13);
-    r.plain.resize(random.chance(0.3) ? random.below(40) : random.below(longest + 1));
+    r.plain.resize(random.chance(0.3)   ? random.below(40)
+                   : random.chance(0.2) ? longest - random.below(3)
+                                        : random.below(longest + 1));
     random.fill(r.aad.data(), r.aad.size());
     random.fill(r.plain.data(), r.plain.size());
     r.header = random.chance(0.5) ? 5 : 13;
