@@ -375,8 +375,10 @@ static void punt(struct model_output *out, enum model_reason reason, const struc
                                          .rule = reason == model_reason_rule ? out->rule : 0};
     if (s != NULL) {
         out->punt.has_session = true;
-        out->punt.numbers = !s->dead;
         out->punt.index = s->index;
+    }
+    if (s != NULL && reason != model_reason_hold) {
+        out->punt.numbers = !s->dead;
         out->punt.flow = s->flow;
         out->punt.next = s->next;
         out->punt.record_start = s->record->start;

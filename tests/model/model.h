@@ -111,9 +111,9 @@ struct model_punt_info {
     uint16_t frame_bytes;
     uint16_t rule;    /* with reason rule: its number, model_rules_max for the default */
     bool has_session; /* what follows is valid */
-    bool numbers;     /* the session is alive: what follows flow is valid */
+    bool numbers;     /* the session is alive and not held: what follows flow is valid */
     uint32_t index;
-    uint64_t flow;
+    uint64_t flow; /* 0 with reason hold */
     uint32_t next, record_start;
     uint64_t open_seq;
     uint32_t seal_seq;
