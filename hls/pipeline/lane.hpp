@@ -49,6 +49,7 @@ struct lane_ports {
     hls::stream<fetch_command, fetch_commands_depth> fetch_commands{"fetch_commands"};
     hls::stream<fetch_reply, fetch_replies_depth> fetch_replies{"fetch_replies"};
     hls::stream<key_load, 2> key_loads{"key_loads"};
+    hls::stream<uint32_t, 2> seal_limits{"seal_limits"};
     hls::stream<table_update, 4> table_updates{"table_updates"};
     hls::stream<table_update_done, 4> table_dones{"table_dones"};
     hls::stream<rule_update, 4> rule_updates{"rule_updates"};
@@ -116,61 +117,64 @@ struct lane_state {
     session_counters_state counters;
 };
 
-struct lane_settings {
-    uint8_t number;      /* 0: inside to outside, 1: back */
-    uint32_t seal_limit; /* records under one seal key */
-};
+/*
+ * Every process of a lane, in the direction of the packets: P(name, depth, call). s: lane_state, x: lane_streams, p: lane_ports,
+ * number: of the lane, 0 inside to outside, 1 back. One list for the kernel, the cycle harness and the simulated card.
+ */
+#define CARD_LANE_PROCESSES(P)                                                                                                     \
+    P(ingress, packet_mux_depth, packet_mux(s.ingress, p.rx, p.inject, x.received))                                                \
+    P(parser, parser_depth, parser(s.parser, x.received, x.beats, x.packet_keys, x.summaries))                                     \
+    P(session_table, session_table_depth,                                                                                          \
+      session_table(s.table, x.packet_keys, x.session_results, p.table_updates, p.table_dones))                                    \
+    P(rule_table, rule_table_depth, rule_table(s.rules, x.session_results, x.lookups, p.rule_updates, p.rule_dones))               \
+    P(fetch, fetch_depth,                                                                                                          \
+      fetch(s.fetch, {x.lookups, x.releases, p.state_acks, x.wiped, p.fetch_commands},                                             \
+            {x.work_items, p.state_reads, x.track_write_backs, x.finish_write_backs, x.wipes, p.fetch_replies}))                   \
+    P(fill, fill_depth, fill(p.state_lines, x.key_lines, x.track_lines, x.finish_lines))                                           \
+    P(tracker, tracker_depth,                                                                                                      \
+      tracker(s.tracker, {x.work_items, x.summaries, x.beats, x.track_lines, x.dones, x.track_write_backs, p.seal_limits},         \
+              {x.pieces, x.contexts, x.tracks, x.releases, x.key_events}, number))                                                 \
+    P(keys, keys_depth,                                                                                                            \
+      keys(s.keys, {x.pieces, x.key_lines, p.key_loads, x.wipes},                                                                  \
+           {x.wiped, x.keyed, x.open_jobs, x.seal_jobs, x.open_exponents, x.seal_exponents}))                                      \
+    P(open_keystream, keystream_depth, keystream<with_tag_mask | with_zero>(x.open_jobs, x.open_streams))                          \
+    P(seal_keystream, keystream_depth, keystream<with_tag_mask>(x.seal_jobs, x.seal_streams))                                      \
+    P(open_weights, weights_depth, weights(x.open_exponents, x.open_weights))                                                      \
+    P(seal_weights, weights_depth, weights(x.seal_exponents, x.seal_weights))                                                      \
+    P(mix, mix_depth,                                                                                                              \
+      mix(s.mix, {x.keyed, x.open_streams, x.seal_streams}, {x.mixed, x.open_hashing, x.seal_hashing, x.mirror_jobs}))             \
+    P(open_ghash, ghash_depth, ghash(x.open_hashing, x.open_weights, x.open_hashes))                                               \
+    P(seal_ghash, ghash_depth, ghash(x.seal_hashing, x.seal_weights, x.seal_hashes))                                               \
+    P(mirror_keystream, keystream_depth, keystream<0>(x.mirror_jobs, x.mirror_streams))                                            \
+    P(finish, finish_depth,                                                                                                        \
+      finish(s.finish,                                                                                                             \
+             {x.mixed, x.contexts, x.finish_lines, x.open_hashes, x.seal_hashes, x.mirror_streams, x.finish_write_backs},          \
+             {x.out_beats, p.mirror, x.record_events, x.packet_events, x.dones, x.finishes, x.counts}, number))                    \
+    P(payload_sum, payload_sum_depth, payload_sum(s.sum, x.out_beats, x.packet_fifo, x.emit_jobs))                                 \
+    P(emit, emit_depth, emit(s.emit, x.packet_fifo, x.emit_jobs, x.emitted, p.punt))                                               \
+    P(egress, packet_mux_depth, packet_mux(s.egress, x.emitted, p.transmit, p.tx))                                                 \
+    P(spill, spill_depth, spill(s.spill, x.tracks, x.finishes, p.state_writes))                                                    \
+    P(event_mux, event_mux_depth, event_mux(x.record_events, x.packet_events, x.key_events, p.events))                             \
+    P(session_counters, session_counters_depth, session_counters(s.counters, x.counts, p.counter_commands, p.counter_answers))
 
-/* Calls visit(name, depth, process) for every process of a lane, in the direction of the packets. */
-template <typename Visit>
-void for_each_process(lane_state &s, lane_streams &x, lane_ports &p, const lane_settings &set, Visit visit)
+/* Each process once, one after the other. An element is seen at once by those that come later in the list. */
+inline void step_lane(lane_state &s, lane_streams &x, lane_ports &p, uint8_t number)
 {
-    visit("ingress", packet_mux_depth, [&] { packet_mux(s.ingress, p.rx, p.inject, x.received); });
-    visit("parser", parser_depth, [&] { parser(s.parser, x.received, x.beats, x.packet_keys, x.summaries); });
-    visit("session_table", session_table_depth,
-          [&] { session_table(s.table, x.packet_keys, x.session_results, p.table_updates, p.table_dones); });
-    visit("rule_table", rule_table_depth, [&] { rule_table(s.rules, x.session_results, x.lookups, p.rule_updates, p.rule_dones); });
-    visit("fetch", fetch_depth, [&] {
-        const fetch_in in = {x.lookups, x.releases, p.state_acks, x.wiped, p.fetch_commands};
-        const fetch_out out = {x.work_items, p.state_reads, x.track_write_backs, x.finish_write_backs, x.wipes, p.fetch_replies};
-        fetch(s.fetch, in, out);
+#define CARD_CALL(name, depth, ...) __VA_ARGS__;
+    CARD_LANE_PROCESSES(CARD_CALL)
+#undef CARD_CALL
+}
+
+/* Calls visit(name, depth, process) for each. */
+template <typename Visit> void for_each_process(lane_state &s, lane_streams &x, lane_ports &p, uint8_t number, Visit visit)
+{
+#define CARD_VISIT(name, depth, ...)                                                                                               \
+    visit(#name, depth, [&s, &x, &p, number] {                                                                                     \
+        (void)number, (void)s, (void)x, (void)p;                                                                                   \
+        __VA_ARGS__;                                                                                                               \
     });
-    visit("fill", fill_depth, [&] { fill(p.state_lines, x.key_lines, x.track_lines, x.finish_lines); });
-    visit("tracker", tracker_depth, [&] {
-        const tracker_in in = {x.work_items, x.summaries, x.beats, x.track_lines, x.dones, x.track_write_backs};
-        const tracker_out out = {x.pieces, x.contexts, x.tracks, x.releases, x.key_events};
-        tracker(s.tracker, in, out, set.seal_limit, set.number);
-    });
-    visit("keys", keys_depth, [&] {
-        const keys_in in = {x.pieces, x.key_lines, p.key_loads, x.wipes};
-        const keys_out out = {x.wiped, x.keyed, x.open_jobs, x.seal_jobs, x.open_exponents, x.seal_exponents};
-        keys(s.keys, in, out);
-    });
-    visit("open_keystream", keystream_depth, [&] { keystream<with_tag_mask | with_zero>(x.open_jobs, x.open_streams); });
-    visit("seal_keystream", keystream_depth, [&] { keystream<with_tag_mask>(x.seal_jobs, x.seal_streams); });
-    visit("open_weights", weights_depth, [&] { weights(x.open_exponents, x.open_weights); });
-    visit("seal_weights", weights_depth, [&] { weights(x.seal_exponents, x.seal_weights); });
-    visit("mix", mix_depth, [&] {
-        const mix_in in = {x.keyed, x.open_streams, x.seal_streams};
-        const mix_out out = {x.mixed, x.open_hashing, x.seal_hashing, x.mirror_jobs};
-        mix(s.mix, in, out);
-    });
-    visit("open_ghash", ghash_depth, [&] { ghash(x.open_hashing, x.open_weights, x.open_hashes); });
-    visit("seal_ghash", ghash_depth, [&] { ghash(x.seal_hashing, x.seal_weights, x.seal_hashes); });
-    visit("mirror_keystream", keystream_depth, [&] { keystream<0>(x.mirror_jobs, x.mirror_streams); });
-    visit("finish", finish_depth, [&] {
-        const finish_in in = {x.mixed,       x.contexts,       x.finish_lines,      x.open_hashes,
-                              x.seal_hashes, x.mirror_streams, x.finish_write_backs};
-        const finish_out out = {x.out_beats, p.mirror, x.record_events, x.packet_events, x.dones, x.finishes, x.counts};
-        finish(s.finish, in, out, set.number);
-    });
-    visit("payload_sum", payload_sum_depth, [&] { payload_sum(s.sum, x.out_beats, x.packet_fifo, x.emit_jobs); });
-    visit("emit", emit_depth, [&] { emit(s.emit, x.packet_fifo, x.emit_jobs, x.emitted, p.punt); });
-    visit("egress", packet_mux_depth, [&] { packet_mux(s.egress, x.emitted, p.transmit, p.tx); });
-    visit("spill", spill_depth, [&] { spill(s.spill, x.tracks, x.finishes, p.state_writes); });
-    visit("event_mux", event_mux_depth, [&] { event_mux(x.record_events, x.packet_events, x.key_events, p.events); });
-    visit("session_counters", session_counters_depth,
-          [&] { session_counters(s.counters, x.counts, p.counter_commands, p.counter_answers); });
+    CARD_LANE_PROCESSES(CARD_VISIT)
+#undef CARD_VISIT
 }
 
 } // namespace card

@@ -196,7 +196,7 @@ packet_context context_of(const tracked_packet &p, uint8_t lane)
     return c;
 }
 
-void begin_packet(tracker_state &s, uint32_t seal_limit)
+void begin_packet(tracker_state &s)
 {
     tracked_packet &p = s.packet;
     p.busy = true;
@@ -207,7 +207,7 @@ void begin_packet(tracker_state &s, uint32_t seal_limit)
         p.now = s.line[p.job.slot];
         p.generation = s.generation[p.job.slot];
     }
-    decide(p, seal_limit);
+    decide(p, s.seal_limit != 0 ? s.seal_limit : unsigned{seal_limit_default});
     p.next = p.now.next;
     p.have = static_cast<uint16_t>(p.now.next - p.now.record_start);
     p.hole_from = p.hole_to = p.now.record_start;
@@ -454,7 +454,7 @@ void end_packet(tracker_state &s)
 }
 
 /* Begins the next packet, or takes a key set. False: nothing to walk yet. */
-bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out, uint32_t seal_limit, uint8_t lane)
+bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out, uint8_t lane)
 {
     tracked_packet &p = s.packet;
     if (!s.head_held && !in.summaries.empty()) {
@@ -484,17 +484,20 @@ bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out,
         return false;
     }
     s.head_held = false;
-    begin_packet(s, seal_limit);
+    begin_packet(s);
     out.contexts.write(context_of(p, lane));
     return true;
 }
 
 } // namespace
 
-void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint32_t seal_limit, uint8_t lane)
+void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint8_t lane)
 {
 #pragma HLS PIPELINE II = 1
     tracked_packet &p = s.packet;
+
+    if (!in.seal_limits.empty())
+        s.seal_limit = in.seal_limits.read();
 
     /* What finish found out about earlier packets comes first: it may concern the one in hand. */
     if (!in.dones.empty() && !out.releases.full() && !out.events.full()) {
@@ -527,7 +530,7 @@ void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uin
 
     if (out.pieces.full() || out.contexts.full())
         return;
-    if (!p.busy && !next_packet(s, in, out, seal_limit, lane))
+    if (!p.busy && !next_packet(s, in, out, lane))
         return;
     if (!p.beat_held) {
         if (in.beats.empty())

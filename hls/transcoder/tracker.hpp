@@ -62,6 +62,7 @@ struct tracked_packet {
 };
 
 struct tracker_state {
+    uint32_t seal_limit;      /* records under one seal key (G3); 0: seal_limit_default */
     bool head_held, job_held; /* packet.head, packet.job wait for each other, the state or the first beat */
     tracked_packet packet;
     uint8_t generation[slots];
@@ -75,6 +76,7 @@ struct tracker_in {
     hls::stream<track_state> &lines;
     hls::stream<packet_done> &dones;
     hls::stream<write_back> &write_backs;
+    hls::stream<uint32_t> &seal_limits; /* from control */
 };
 
 struct tracker_out {
@@ -87,7 +89,7 @@ struct tracker_out {
 
 constexpr unsigned tracker_depth = 3; /* read state; walk; mask and form the piece */
 
-/* seal_limit: records under one seal key (G3); lane: 0 or 1. */
-void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint32_t seal_limit, uint8_t lane);
+/* lane: 0 or 1. */
+void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint8_t lane);
 
 } // namespace card

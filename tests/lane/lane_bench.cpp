@@ -16,8 +16,8 @@ template <typename Visit, typename... Streams> void each(Visit visit, Streams &.
 template <typename Visit> void each_stream(card::lane_streams &x, card::lane_ports &p, Visit visit)
 {
     each(visit, p.rx, p.inject, p.transmit, p.tx, p.punt, p.mirror, p.events, p.state_reads, p.state_lines, p.state_writes,
-         p.state_acks, p.fetch_commands, p.fetch_replies, p.key_loads, p.table_updates, p.table_dones, p.rule_updates, p.rule_dones,
-         p.counter_commands, p.counter_answers);
+         p.state_acks, p.fetch_commands, p.fetch_replies, p.key_loads, p.seal_limits, p.table_updates, p.table_dones,
+         p.rule_updates, p.rule_dones, p.counter_commands, p.counter_answers);
     each(visit, x.received, x.packet_keys, x.session_results, x.lookups, x.beats, x.summaries, x.work_items, x.track_lines,
          x.pieces, x.key_lines, x.keyed, x.open_jobs, x.seal_jobs, x.mirror_jobs, x.open_streams, x.seal_streams, x.mirror_streams,
          x.open_exponents, x.seal_exponents, x.open_weights, x.seal_weights, x.open_hashing, x.seal_hashing, x.open_hashes,
@@ -48,9 +48,9 @@ void append_beats(std::vector<card::beat> &beats, const uint8_t *frame, size_t c
 }
 
 lane_bench::lane_bench(const lane_options &options)
-    : m_options(options), m_settings{0, options.seal_limit}, m_state(new card::lane_state()), m_streams(new card::lane_streams()),
-      m_ports(new card::lane_ports()), m_memory(new state_memory("session memory", options.sessions, options.seed + 1)),
-      m_idle(options.idle), m_pressure(options.pressure), m_random(options.seed)
+    : m_options(options), m_state(new card::lane_state()), m_streams(new card::lane_streams()), m_ports(new card::lane_ports()),
+      m_memory(new state_memory("session memory", options.sessions, options.seed + 1)), m_idle(options.idle),
+      m_pressure(options.pressure), m_random(options.seed)
 {
     card::lane_ports &p = *m_ports;
     require(sl_card_cuckoo_new(nullptr, &m_table) == SL_OK, "no cuckoo table");
@@ -66,12 +66,15 @@ lane_bench::lane_bench(const lane_options &options)
         [](const card::state_write &w) { return w.index; }));
     if (!options.timed) {
         m_memory->latency(0, 0);
+        p.seal_limits.write(options.seal_limit);
         key_table();
         return;
     }
     m_memory->latency(options.latency_low, options.latency_high);
     m_machine.reset(new sim::machine(options.seed + 2));
-    card::for_each_process(*m_state, *m_streams, p, m_settings, [&](const char *name, unsigned depth, std::function<void()> call) {
+    p.seal_limits.write(options.seal_limit);
+    m_streams->packet_keys.set_stage(card::parser_key_depth);
+    card::for_each_process(*m_state, *m_streams, p, 0, [&](const char *name, unsigned depth, std::function<void()> call) {
         m_machine->add(name, depth, call).stall(options.stall);
     });
     m_machine->add("memory read", 1, [this] { m_reader->step(); }).while_busy([this] { return m_reader->busy(); });
@@ -143,7 +146,7 @@ void lane_bench::step()
         return;
     }
     feed();
-    card::for_each_process(*m_state, *m_streams, *m_ports, m_settings, [](const char *, unsigned, auto call) { call(); });
+    card::step_lane(*m_state, *m_streams, *m_ports, 0);
     m_reader->step();
     m_writer->step();
     collect();

@@ -106,7 +106,6 @@ class lane_bench
     void apply(const sl_card_cuckoo_plan &plan);
 
     lane_options m_options;
-    card::lane_settings m_settings;
     std::unique_ptr<sim::machine> m_machine;
     std::unique_ptr<card::lane_state> m_state;
     std::unique_ptr<card::lane_streams> m_streams;
