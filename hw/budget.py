@@ -214,7 +214,7 @@ STATE = [
     ("state", "requests, answers in order (judged)", 1, Use(lut=6000, ff=12000, bram=24)),
 ]
 CONTROL = [
-    ("control", "commands, completions, events", 3, M_AXI),
+    ("control", "rings: commands, completions, events; page of the host", 4, M_AXI),
     ("control", "command decoder, both lanes (judged)", 1, Use(lut=14000, ff=18000, bram=12)),
 ]
 PACKETS = [
