@@ -61,6 +61,7 @@ static card::headers of_model(const frame &f, const card::headers &numbers)
     card::headers h = {};
     h.packet_id = numbers.packet_id;
     h.frame_bytes = numbers.frame_bytes;
+    h.keyed = numbers.keyed;
     h.reason = static_cast<card::punt_reason>(m.reason);
     h.l3 = m.l3;
     h.l4 = m.l4;
@@ -95,6 +96,7 @@ static void check(const std::vector<frame> &frames, const std::vector<card::beat
             SAME(reason);
             SAME(packet_id);
             SAME(frame_bytes);
+            SAME(keyed);
             SAME(l3);
             SAME(l4);
             SAME(payload);

@@ -106,8 +106,8 @@ inline void tcp_options(const bytes &frame, size_t at, size_t end, card::headers
 }
 
 /* Throws what is wrong with the headers; `lengths`: also if the datagram is longer than the frame. Sums are not looked at but that
- * of the IPv4 header. */
-inline packet parse_headers(const bytes &frame, bool lengths)
+ * of the IPv4 header. `told`: the key, once addresses, protocol and ports have been reached. */
+inline packet parse_headers(const bytes &frame, bool lengths, card::packet_key &told)
 {
     packet p = {};
     const reader r(frame);
@@ -177,14 +177,20 @@ inline packet parse_headers(const bytes &frame, bool lengths)
         }
     }
     key.proto = next;
-    p.key.valid = true;
     p.head.version = key.version;
     p.head.proto = next;
     p.head.l3 = static_cast<uint16_t>(l3);
-    if (next != 6 && next != 17)
+    if (next != 6 && next != 17) {
+        p.key.valid = true;
+        told = p.key;
         return p;
+    }
     const size_t l4 = at;
     enter(frame, end, l4 + (next == 6 ? 20 : 8));
+    key.sport = static_cast<uint16_t>(r.u(l4, 2));
+    key.dport = static_cast<uint16_t>(r.u(l4 + 2, 2));
+    p.key.valid = true;
+    told = p.key;
     if (next == 6) {
         const size_t header = 4u * (frame[l4 + 12] / 16u);
         if (header < 20 || l4 + header > end)
@@ -205,8 +211,6 @@ inline packet parse_headers(const bytes &frame, bool lengths)
         if (key.version == 6 && r.u(l4 + 6, 2) == 0)
             throw punted{card::punt_checksum};
     }
-    key.sport = static_cast<uint16_t>(r.u(l4, 2));
-    key.dport = static_cast<uint16_t>(r.u(l4 + 2, 2));
     p.head.l4 = static_cast<uint16_t>(l4);
     p.head.payload_bytes = static_cast<uint16_t>(p.end - p.head.payload);
     return p;
@@ -231,18 +235,17 @@ inline packet parse(const bytes &wire, bool damaged, uint32_t packet_id)
     const bool oversize = frame.size() > card::frame_bytes_max;
     frame.resize(std::min<size_t>(frame.size(), card::frame_bytes_max));
     packet p = {};
+    card::packet_key key = {}, again = {};
     try {
-        p.key = parse_headers(frame, false).key;
-    } catch (const punted &) {
-        p.key = card::packet_key();
+        parse_headers(frame, false, key);
+    } catch (const punted &) { /* a key there may be nevertheless */
     }
-    const card::packet_key key = p.key;
     try {
         if (oversize || (damaged && frame.size() == card::frame_bytes_max))
             throw punted{card::punt_oversize};
         if (damaged)
             throw punted{card::punt_port_error};
-        p = parse_headers(frame, true);
+        p = parse_headers(frame, true, again);
         const bool without = p.head.proto == 17 && frame[p.head.l4 + 6u] == 0 && frame[p.head.l4 + 7u] == 0;
         if (p.head.l4 != 0 && !without && transport_sum(frame, p) != 0xffff)
             throw punted{card::punt_checksum};
@@ -252,6 +255,7 @@ inline packet parse(const bytes &wire, bool damaged, uint32_t packet_id)
         p.head.reason = why.reason;
     }
     p.key = key;
+    p.head.keyed = key.valid;
     p.head.packet_id = packet_id;
     p.head.frame_bytes = static_cast<uint16_t>(frame.size());
     return p;
@@ -485,7 +489,8 @@ struct maker {
     {
         packet p;
         try {
-            p = parse_headers(f, true);
+            card::packet_key key = {};
+            p = parse_headers(f, true, key);
         } catch (const punted &) {
             return;
         }
