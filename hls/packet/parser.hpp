@@ -44,7 +44,7 @@ void parser(parser_state &s, hls::stream<beat> &in, hls::stream<beat> &out, hls:
  *   5  one hop of the chain each: unit picked (27:1, 3 levels), its kind judged
  *   2  TCP header to a fixed place, 64:1 in steps of 4 bytes
  *   1  every byte of the options read as if an option began there: kind, end, whether it may
- *  10  four bytes of the options each: which of them is reached (2 levels), what that leaves open (1 level); beside it, the payload
+ *  10  four bytes of the options each: which of them is reached (2 levels), what that leaves open (1 level); beside it, the sums
  *   2  checksum compared, first reason picked
  */
 constexpr unsigned parser_depth = 24;
