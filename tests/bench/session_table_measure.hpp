@@ -142,7 +142,7 @@ inline session_table_rate session_table_lookups(uint64_t lookups, uint64_t seed)
     std::deque<std::pair<uint32_t, uint64_t>> asked; /* index in stay, cycle */
     std::deque<card::table_update> queued;
     session_table_rate rate = {0, 0, 0, ~uint64_t{0}, 0};
-    uint64_t sent = 0;
+    uint64_t sent = 0, last = 0; /* cycle of the last result */
     bool over = false;
 
     m.source<card::packet_key>("parser", keys, [&](card::packet_key &key) {
@@ -181,12 +181,12 @@ inline session_table_rate session_table_lookups(uint64_t lookups, uint64_t seed)
         rate.latency_min = latency < rate.latency_min ? latency : rate.latency_min;
         rate.latency_max = latency > rate.latency_max ? latency : rate.latency_max;
         asked.pop_front();
+        last = m.now();
     });
     m.sink<card::table_update_done>("acknowledged", done, [](const card::table_update_done &) {});
     m.run_until([&] { return over && asked.empty() && queued.empty(); });
-    const uint64_t cycles = m.span();
-    rate.lookups_per_cycle = static_cast<double>(results.reads()) / static_cast<double>(cycles);
-    rate.updates_per_cycle = static_cast<double>(done.reads()) / static_cast<double>(cycles);
+    rate.lookups_per_cycle = static_cast<double>(results.reads()) / static_cast<double>(last + 1);
+    rate.updates_per_cycle = static_cast<double>(done.reads()) / static_cast<double>(m.now());
     m.run();
     return rate;
 }

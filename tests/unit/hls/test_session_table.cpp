@@ -327,7 +327,7 @@ static void test_rate(void **)
     assert_int_equal(r.latency_min, r.latency_max);
     assert_int_equal(r.latency_max, card::session_table_depth + 1); /* and the register of the source */
     assert_true(r.lookups_per_cycle > static_cast<double>(lookups) / static_cast<double>(lookups + 20));
-    assert_true(r.updates_per_cycle > 0.99 / card::session_table_depth);
+    assert_true(r.updates_per_cycle > 0.95 / card::session_table_depth);
 }
 
 static void test_load(void **)
