@@ -444,7 +444,8 @@ static void rewrite(const struct model_session *s, const struct model_headers *h
 static bool may_be_squashed(const struct model_lane *lane, const struct model_session *s, const struct model_headers *h,
                             const struct model_output *out)
 {
-    return s->action == model_action_session_transcode && h->payload_bytes > 0 && s->broken &&
+    const bool is_decided = h->payload_bytes > 0 || (h->tcp_flags & (tcp_syn | tcp_urg)) != 0;
+    return s->action == model_action_session_transcode && is_decided && s->broken &&
            out->packet_id - s->broken_packet <= lane->options.squash_window;
 }
 

@@ -112,6 +112,7 @@ struct trace_options {
     bool plain_headers; /* no VLAN tags, IP options, extension headers, TCP options */
     bool nonce_counts;  /* TLS 1.2: explicit nonces of each session count up, without a jump */
     bool no_key_updates;
+    unsigned key_updates;                        /* out of 10,000 records of TLS 1.3; 0: a few, in some sessions many */
     unsigned loss, loss_behind, duplicate, late; /* network */
     unsigned overlap, altered;                   /* sender, attacker; in proportion */
     unsigned forged;                             /* ends sessions: about 1/3 each text, tag, header */

@@ -98,7 +98,9 @@ struct trace_stream *trace_stream_new(const struct model_ciphers *ciphers, const
         s->nonce |= ~UINT64_C(7); /* about to carry into all bytes */
     s->first_nonce = s->nonce;
     s->small = segment_max < 300 ? 9800 : segment_max < 1000 ? 7000 : trace_below(r, 10000);
-    s->key_update_rate = o->no_key_updates || !tls13 ? 0 : trace_below(r, 4) == 0 ? 1500 : 150;
+    s->key_update_rate = o->key_updates > 0 ? o->key_updates : trace_below(r, 4) == 0 ? 1500 : 150;
+    if (o->no_key_updates || !tls13)
+        s->key_update_rate = 0;
     s->open_seq = s->first_open_seq;
     s->seal_seq = s->first_seal_seq;
     s->keys = keys_of(s, 0);
