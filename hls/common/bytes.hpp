@@ -3,10 +3,12 @@
 #pragma once
 
 #include <stdint.h>
+#include <string.h>
 
 #include "common/limits.hpp"
 
-namespace card {
+namespace card
+{
 
 inline uint16_t load_be16(const uint8_t *p)
 {
@@ -39,6 +41,43 @@ template <unsigned N> void store_le(uint8_t *p, uint64_t x)
 {
     for (unsigned i = 0; i < N; i++)
         p[i] = static_cast<uint8_t>(x >> 8 * i);
+}
+
+template <unsigned N> void copy_bytes(uint8_t *to, const uint8_t *from)
+{
+    memcpy(to, from, N);
+}
+
+/* Bit i: byte i is not zero. */
+inline uint64_t nonzero_bytes(const uint8_t byte[beat_bytes])
+{
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < beat_bytes; i += 8) {
+#pragma HLS UNROLL
+        uint64_t x = load_le<8>(byte + i);
+        x |= (x & UINT64_C(0x7f7f7f7f7f7f7f7f)) + UINT64_C(0x7f7f7f7f7f7f7f7f);
+        x = x >> 7 & UINT64_C(0x0101010101010101); /* bit 0 of each byte */
+        mask |= (x * UINT64_C(0x0102040810204080) >> 56) << i;
+    }
+    return mask;
+}
+
+/* Zeroes the bytes whose bit is not set. */
+inline void keep_bytes(uint8_t byte[beat_bytes], uint64_t mask)
+{
+    for (unsigned i = 0; i < beat_bytes; i += 8) {
+#pragma HLS UNROLL
+        const uint64_t bits = (mask >> i & 0xff) * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201); /* byte j: bit j */
+        const uint64_t ones = (bits + UINT64_C(0x7f7f7f7f7f7f7f7f)) | bits; /* top bit of each byte that is not zero */
+        const uint64_t keep = (ones >> 7 & UINT64_C(0x0101010101010101)) * 0xff;
+        store_le<8>(byte + i, load_le<8>(byte + i) & keep);
+    }
+}
+
+/* One more than the number of the highest bit; 0: none is set. */
+inline unsigned top_bit(uint64_t mask)
+{
+    return mask == 0 ? 0 : 64 - static_cast<unsigned>(__builtin_clzll(mask));
 }
 
 /* Bits below n, n <= 64. */

@@ -61,11 +61,8 @@ void add(uint8_t sum[16], const gf128 &x)
 void keep_tail(finish_state &f, const record_part &r, const text_range &text, const uint8_t *plain, uint64_t fresh, bool tls13)
 {
     const unsigned header = tls13 ? tls_header_bytes : tls_header_bytes + tls12_nonce_bytes;
-    unsigned end = 0; /* behind the last such byte, in the beat */
-    for (unsigned i = 0; i < beat_bytes; i++)
-#pragma HLS UNROLL
-        if (i >= text.from && i < text.to && (fresh >> i & 1) != 0 && (plain[i] != 0 || !tls13))
-            end = i + 1;
+    const uint64_t counts = fresh & mask_range(text.from, text.to) & (tls13 ? nonzero_bytes(plain) : ~UINT64_C(0));
+    const unsigned end = top_bit(counts); /* behind the last such byte, in the beat */
     if (end == 0)
         return;
     const unsigned offset = r.offset + (end - r.at) - header; /* the same, in the text */
@@ -239,7 +236,8 @@ mirror_item make_mirror(const mixed_piece &m, const record_verdict &v, const key
     x.fresh = m.p.fresh & (mask_range(m.text_a.from, m.text_a.to) | mask_range(text_b.from, text_b.to));
     for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
-        x.byte[i] = (x.fresh >> i & 1) != 0 ? static_cast<uint8_t>(m.plain[i] ^ mask.byte[i]) : uint8_t{0};
+        x.byte[i] = static_cast<uint8_t>(m.plain[i] ^ mask.byte[i]);
+    keep_bytes(x.byte, x.fresh);
     x.flow = m.flow;
     x.index = m.p.index;
     x.lane = lane;
@@ -367,10 +365,7 @@ bool join_beat(finished_packet &q, const mixed_piece &m)
 {
     const piece &p = m.p;
     const unsigned from = q.beat_begun ? p.a.at : 0;
-    for (unsigned i = 0; i < beat_bytes; i++)
-#pragma HLS UNROLL
-        if (i >= from)
-            q.out.byte[i] = p.byte[i];
+    memcpy(q.out.byte + from, p.byte + from, beat_bytes - from);
     q.beat_begun = !p.beat_last;
     return p.beat_last;
 }
@@ -390,11 +385,9 @@ out_beat make_beat(finished_packet &q, const piece &p)
     o.to = static_cast<uint8_t>(end > start ? smaller(end - start, p.bytes) : 0);
     if (o.from >= o.to)
         o.from = o.to = 0;
-    for (unsigned i = 0; i < beat_bytes; i++) {
-#pragma HLS UNROLL
-        const bool zero = q.stopped && i >= q.zero_from && i >= o.from && i < o.to;
-        o.data.byte[i] = zero ? uint8_t{0} : q.out.byte[i];
-    }
+    copy_bytes<beat_bytes>(o.data.byte, q.out.byte);
+    if (q.stopped)
+        keep_bytes(o.data.byte, ~mask_range(larger(q.zero_from, o.from), o.to));
     o.data.bytes = p.bytes;
     o.data.last = p.last;
     o.data.error = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transcoder/keys.hpp"
 
+#include "aes_gcm/align.hpp"
 #include "common/bytes.hpp"
 
 namespace card
@@ -21,25 +22,17 @@ unsigned text_end(const record_part &r)
 
 text_range lay_out(const record_part &r, bool tls13)
 {
-    text_range x = {};
     const unsigned begin = text_offset(tls13);
     const unsigned first = larger(r.offset, begin), last = smaller(r.offset + r.bytes, text_end(r));
-    if (!r.valid || first >= last)
-        return x;
-    const unsigned into = (first - begin) % block_bytes;
-    x.from = static_cast<uint8_t>(r.at + first - r.offset);
-    x.to = static_cast<uint8_t>(r.at + last - r.offset);
-    x.at = static_cast<int8_t>(static_cast<int>(x.from) - static_cast<int>(into));
-    x.block = static_cast<uint16_t>((first - begin) / block_bytes);
-    x.cells = static_cast<uint8_t>((last - 1 - begin) / block_bytes - x.block + 1);
-    return x;
+    if (first >= last)
+        return text_range{};
+    return cut_text(r.at + first - r.offset, r.at + last - r.offset, first - begin);
 }
 
-/* Blocks of the record's text behind the part's last cell. */
-uint16_t blocks_after(const record_part &r, const text_range &x, bool tls13)
+unsigned text_bytes(const record_part &r, bool tls13)
 {
-    const unsigned text = text_end(r) - text_offset(tls13);
-    return static_cast<uint16_t>((text + block_bytes - 1) / block_bytes - (x.cells > 0 ? x.block + x.cells : 0));
+    const unsigned begin = text_offset(tls13), end = text_end(r);
+    return end > begin ? end - begin : 0;
 }
 
 void make_nonce(uint8_t nonce[12], const uint8_t iv[12], bool tls13, uint64_t number)
@@ -67,20 +60,13 @@ aad_block make_aad(const record_part &r, bool tls13, uint64_t seq)
     return x;
 }
 
-void copy(uint8_t *to, const uint8_t *from, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-#pragma HLS UNROLL
-        to[i] = from[i];
-}
-
 keystream_job open_job(const piece &p, const piece_layout &layout, const key_set &a, const key_set &b)
 {
     keystream_job j = {};
     j.layout = layout;
     j.first = 2;
-    copy(j.key_a, a.open_key, 32);
-    copy(j.key_b, b.open_key, 32);
+    copy_bytes<32>(j.key_a, a.open_key);
+    copy_bytes<32>(j.key_b, b.open_key);
     j.long_a = (a.long_keys & 1) != 0;
     j.long_b = (b.long_keys & 1) != 0;
     make_nonce(j.nonce_a, a.open_iv, p.tls13, p.tls13 ? p.a.open_seq : p.a.nonce);
@@ -93,8 +79,8 @@ keystream_job seal_job(const piece &p, const piece_layout &layout, const key_set
     keystream_job j = {};
     j.layout = layout;
     j.first = 2;
-    copy(j.key_a, a.seal_key, 32);
-    copy(j.key_b, b.seal_key, 32);
+    copy_bytes<32>(j.key_a, a.seal_key);
+    copy_bytes<32>(j.key_b, b.seal_key);
     j.long_a = (a.long_keys & 2) != 0;
     j.long_b = (b.long_keys & 2) != 0;
     make_nonce(j.nonce_a, a.seal_iv, p.tls13, p.a.seal_seq);
@@ -155,14 +141,12 @@ void keys(keys_state &s, const keys_in &in, const keys_out &out)
         k.seal_b = make_aad(p.b, p.tls13, p.b.seal_seq);
         out.open_jobs.write(open_job(p, k.layout, a, b));
         out.seal_jobs.write(seal_job(p, k.layout, a, b));
-        weight_job w = {};
-        if (p.b.header_done || k.layout.b.cells > 0)
-            w.exponent = blocks_after(p.b, k.layout.b, p.tls13);
-        else if (p.a.header_done || k.layout.a.cells > 0)
-            w.exponent = blocks_after(p.a, k.layout.a, p.tls13);
-        copy(w.h, fresh.open_h, 16);
+        weight_job w;
+        w.exponent =
+            weight_exponent(k.layout, p.a.header_done, p.b.header_done, text_bytes(p.a, p.tls13), text_bytes(p.b, p.tls13));
+        copy_bytes<16>(w.h, fresh.open_h);
         out.open_weights.write(w);
-        copy(w.h, fresh.seal_h, 16);
+        copy_bytes<16>(w.h, fresh.seal_h);
         out.seal_weights.write(w);
     }
     out.pieces.write(k);
@@ -191,16 +175,16 @@ void mix(mix_state &s, const mix_in &in, const mix_out &out)
         const keystream_result open = in.open.read(), seal = in.seal.read();
         m.text_a = k.layout.a;
         m.text_b = k.layout.b;
-        for (unsigned i = 0; i < beat_bytes; i++) {
+        for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
-            const uint8_t plain = static_cast<uint8_t>(k.p.byte[i] ^ open.byte[i]);
-            const bool text = (i >= m.text_a.from && i < m.text_a.to) || (i >= m.text_b.from && i < m.text_b.to);
-            m.plain[i] = text ? plain : 0;
-            m.p.byte[i] = static_cast<uint8_t>(plain ^ seal.byte[i]);
-        }
-        copy(m.open_mask, open.tag_mask, 16);
-        copy(m.seal_mask, seal.tag_mask, 16);
-        copy(m.mirror_key, open.zero_a, 16);
+            m.plain[i] = static_cast<uint8_t>(k.p.byte[i] ^ open.byte[i]);
+        for (unsigned i = 0; i < beat_bytes; i++)
+#pragma HLS UNROLL
+            m.p.byte[i] = static_cast<uint8_t>(m.plain[i] ^ seal.byte[i]);
+        keep_bytes(m.plain, mask_range(m.text_a.from, m.text_a.to) | mask_range(m.text_b.from, m.text_b.to));
+        copy_bytes<16>(m.open_mask, open.tag_mask);
+        copy_bytes<16>(m.seal_mask, seal.tag_mask);
+        copy_bytes<16>(m.mirror_key, open.zero_a);
         if (!k.p.tls13) {
             replace_nonce(m.p.byte, k.p.a);
             replace_nonce(m.p.byte, k.p.b);
@@ -210,19 +194,19 @@ void mix(mix_state &s, const mix_in &in, const mix_out &out)
         g.layout = k.layout;
         g.with_aad_a = k.p.a.header_done;
         g.with_aad_b = k.p.b.header_done;
-        copy(g.byte, k.p.byte, beat_bytes);
-        copy(g.aad_a, k.open_a.byte, 16);
-        copy(g.aad_b, k.open_b.byte, 16);
+        copy_bytes<beat_bytes>(g.byte, k.p.byte);
+        copy_bytes<16>(g.aad_a, k.open_a.byte);
+        copy_bytes<16>(g.aad_b, k.open_b.byte);
         out.open_jobs.write(g);
-        copy(g.byte, m.p.byte, beat_bytes);
-        copy(g.aad_a, k.seal_a.byte, 16);
-        copy(g.aad_b, k.seal_b.byte, 16);
+        copy_bytes<beat_bytes>(g.byte, m.p.byte);
+        copy_bytes<16>(g.aad_a, k.seal_a.byte);
+        copy_bytes<16>(g.aad_b, k.seal_b.byte);
         out.seal_jobs.write(g);
         if (mirrors(k.p)) {
             keystream_job j = {};
             j.layout = k.layout;
-            copy(j.key_a, open.zero_a, 16);
-            copy(j.key_b, open.zero_b, 16);
+            copy_bytes<16>(j.key_a, open.zero_a);
+            copy_bytes<16>(j.key_b, open.zero_b);
             out.mirror_jobs.write(j);
         }
     }

@@ -375,9 +375,7 @@ piece next_piece(tracked_packet &p)
     piece x = {};
     const unsigned payload_end = p.head.payload + p.head.payload_bytes;
     const unsigned end = payload_end <= p.beat_start ? 0 : smaller(payload_end - p.beat_start, p.held.bytes);
-    for (unsigned i = 0; i < beat_bytes; i++)
-#pragma HLS UNROLL
-        x.byte[i] = p.held.byte[i];
+    copy_bytes<beat_bytes>(x.byte, p.held.byte);
     x.bytes = p.held.bytes;
     x.session = p.job.session;
     x.slot = p.job.slot;
