@@ -17,8 +17,8 @@
 namespace card
 {
 
-enum : unsigned { group = 16, groups = rules_max / group };
-static_assert(groups == 16, "two levels of first-of-16");
+enum : unsigned { groups = rules_max / rule_group };
+static_assert(groups == 16 && rule_group == 16, "two levels of first-of-16");
 
 /* A key as the comparators want it. */
 struct wide_key {
@@ -41,7 +41,7 @@ static wide_key widen(const flow_key &key)
 static bool matches(const rule &r, const wide_key &key)
 {
 #pragma HLS INLINE
-    return r.valid && ((key.src[0] ^ r.src[0]) & r.src_mask[0]) == 0 && ((key.dst[0] ^ r.dst[0]) & r.dst_mask[0]) == 0 &&
+    return ((key.src[0] ^ r.src[0]) & r.src_mask[0]) == 0 && ((key.dst[0] ^ r.dst[0]) & r.dst_mask[0]) == 0 &&
            ((key.src[1] ^ r.src[1]) & r.src_mask[1]) == 0 && ((key.dst[1] ^ r.dst[1]) & r.dst_mask[1]) == 0 &&
            key.sport >= r.sport_min && key.sport <= r.sport_max && key.dport >= r.dport_min && key.dport <= r.dport_max &&
            (r.any_proto || key.proto == r.proto) && (r.version == 0 || key.version == r.version);
@@ -70,9 +70,12 @@ static lookup_result decide(const rule_table_state &s, const flow_key &key)
     for (unsigned g = 0; g < groups; g++) {
 #pragma HLS UNROLL
         uint16_t match = 0;
-        for (unsigned i = 0; i < group; i++) {
+        if (s.valid[g] != 0) { /* a shortcut of the native build */
+            for (unsigned i = 0; i < rule_group; i++) {
 #pragma HLS UNROLL
-            match = uint16_t(match | unsigned(matches(s.rules[g * group + i], wide)) << i);
+                const bool valid = (s.valid[g] >> i & 1) != 0;
+                match = uint16_t(match | unsigned(valid && matches(s.rules[g * rule_group + i], wide)) << i);
+            }
         }
         any = uint16_t(any | unsigned(match != 0) << g);
         first[g] = first_of_16(match);
@@ -81,7 +84,7 @@ static lookup_result decide(const rule_table_state &s, const flow_key &key)
         return lookup_result{s.otherwise, 0, rules_max};
     }
     const unsigned g = first_of_16(any);
-    const unsigned number = g * group + first[g];
+    const unsigned number = g * rule_group + first[g];
     return lookup_result{s.rules[number].what, 0, uint16_t(number)};
 }
 
@@ -98,6 +101,9 @@ static bool apply(rule_table_state &s, const rule_update &update)
         return true;
     }
     if (update.op == rule_op_write && update.number < rules_max) {
+        const unsigned bit = 1u << update.number % rule_group;
+        uint16_t &valid = s.valid[update.number / rule_group];
+        valid = uint16_t(update.content.valid ? valid | bit : valid & ~bit);
         s.rules[update.number] = update.content;
         return true;
     }
@@ -109,6 +115,7 @@ void rule_table(rule_table_state &s, hls::stream<session_result> &results, hls::
 {
 #pragma HLS PIPELINE II = 1
 #pragma HLS ARRAY_PARTITION variable = s.rules complete
+#pragma HLS ARRAY_PARTITION variable = s.valid complete
     if (!results.empty() && !lookups.full()) {
         const session_result result = results.read();
         lookups.write(result.hit ? lookup_result{result.what, result.session, rules_max} : decide(s, result.key));

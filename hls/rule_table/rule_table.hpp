@@ -23,6 +23,8 @@ namespace card
  */
 constexpr unsigned rule_table_depth = 5;
 
+enum : unsigned { rule_group = 16 }; /* rules in a group: the first of them, then the first of the groups */
+
 /* A rule. Addresses and masks as words of table_slot.h (byte 0 in the low bits). A rule matches if all parts do. */
 struct rule {
     bool valid;
@@ -55,7 +57,8 @@ struct rule_update_done {
 
 /* All zero: no rules, everything is punted. */
 struct rule_table_state {
-    rule rules[rules_max];
+    rule rules[rules_max];                  /* without their valid bits, */
+    uint16_t valid[rules_max / rule_group]; /* which are here */
     action otherwise;
     uint32_t quiet; /* calls until the next update may be taken: ack_stall */
 };

@@ -34,27 +34,25 @@ static session_result look_up(const session_table_state &s, const flow_key &key)
     const table_slot wanted = table_slot_of_key(key.src, key.dst, key.sport, key.dport, key.proto, key.version);
     const table_rows_of at = table_hash_rows(&s.hash, &wanted);
 
-    table_slot read[table_ways + table_stash];
-#pragma HLS ARRAY_PARTITION variable = read complete
-    for (unsigned w = 0; w < table_ways; w++) {
+    /* The last word of the slot that matches; what is written later goes first. */
+    table_slot found = {{0, 0, 0, 0, 0}};
+    for (unsigned i = table_stash; i-- > 0;) {
 #pragma HLS UNROLL
-        read[w] = s.way[w][at.row[w]];
-    }
-    for (unsigned i = 0; i < table_stash; i++) {
-#pragma HLS UNROLL
-        read[table_ways + i] = s.stash[i];
-    }
-
-    session_result result = {key, false, 0, action_punt};
-    for (unsigned i = table_ways + table_stash; i-- > 0;) {
-#pragma HLS UNROLL
-        if (!s.resetting && table_slot_match(&read[i], &wanted)) {
-            result.hit = true;
-            result.session = table_slot_session(&read[i]);
-            result.what = action(table_slot_action(&read[i]));
+        if (table_slot_match(&s.stash[i], &wanted)) {
+            found.word[4] = s.stash[i].word[4];
         }
     }
-    return result;
+    for (unsigned w = table_ways; w-- > 0;) {
+#pragma HLS UNROLL
+        const table_slot read = s.way[w][at.row[w]];
+        if (table_slot_match(&read, &wanted)) {
+            found.word[4] = read.word[4];
+        }
+    }
+    if (s.resetting || !table_slot_valid(&found)) {
+        return session_result{key, false, 0, action_punt};
+    }
+    return session_result{key, true, table_slot_session(&found), action(table_slot_action(&found))};
 }
 
 /* The one write that a cycle may do on port B of each way. */

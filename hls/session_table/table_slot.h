@@ -112,12 +112,15 @@ static inline int table_slot_valid(const struct table_slot *slot)
 /* Do two slots hold the same key, and are both valid? Three LUT levels and one more for the last AND. */
 static inline int table_slot_match(const struct table_slot *a, const struct table_slot *b)
 {
+    if (!table_slot_valid(a)) {
+        return 0;
+    }
     uint64_t differs = (a->word[4] ^ b->word[4]) & TABLE_MATCH_MASK;
     for (int i = 0; i < 4; i++) {
         TABLE_UNROLL
         differs |= a->word[i] ^ b->word[i];
     }
-    return differs == 0 && table_slot_valid(a);
+    return differs == 0;
 }
 
 #ifdef __cplusplus
