@@ -15,12 +15,43 @@ inline uint16_t load_be16(const uint8_t *p)
     return static_cast<uint16_t>(p[0] << 8 | p[1]);
 }
 
-template <unsigned N> uint64_t load_be(const uint8_t *p)
+/* Written out, so that a compiler makes one access of them. */
+inline uint64_t load_le64(const uint8_t *p)
 {
-    uint64_t x = 0;
-    for (unsigned i = 0; i < N; i++)
-        x = x << 8 | p[i];
-    return x;
+    return static_cast<uint64_t>(p[0]) | static_cast<uint64_t>(p[1]) << 8 | static_cast<uint64_t>(p[2]) << 16 |
+           static_cast<uint64_t>(p[3]) << 24 | static_cast<uint64_t>(p[4]) << 32 | static_cast<uint64_t>(p[5]) << 40 |
+           static_cast<uint64_t>(p[6]) << 48 | static_cast<uint64_t>(p[7]) << 56;
+}
+
+inline void store_le64(uint8_t *p, uint64_t x)
+{
+    p[0] = static_cast<uint8_t>(x);
+    p[1] = static_cast<uint8_t>(x >> 8);
+    p[2] = static_cast<uint8_t>(x >> 16);
+    p[3] = static_cast<uint8_t>(x >> 24);
+    p[4] = static_cast<uint8_t>(x >> 32);
+    p[5] = static_cast<uint8_t>(x >> 40);
+    p[6] = static_cast<uint8_t>(x >> 48);
+    p[7] = static_cast<uint8_t>(x >> 56);
+}
+
+inline uint64_t load_be64(const uint8_t *p)
+{
+    return static_cast<uint64_t>(p[7]) | static_cast<uint64_t>(p[6]) << 8 | static_cast<uint64_t>(p[5]) << 16 |
+           static_cast<uint64_t>(p[4]) << 24 | static_cast<uint64_t>(p[3]) << 32 | static_cast<uint64_t>(p[2]) << 40 |
+           static_cast<uint64_t>(p[1]) << 48 | static_cast<uint64_t>(p[0]) << 56;
+}
+
+inline void store_be64(uint8_t *p, uint64_t x)
+{
+    p[7] = static_cast<uint8_t>(x);
+    p[6] = static_cast<uint8_t>(x >> 8);
+    p[5] = static_cast<uint8_t>(x >> 16);
+    p[4] = static_cast<uint8_t>(x >> 24);
+    p[3] = static_cast<uint8_t>(x >> 32);
+    p[2] = static_cast<uint8_t>(x >> 40);
+    p[1] = static_cast<uint8_t>(x >> 48);
+    p[0] = static_cast<uint8_t>(x >> 56);
 }
 
 template <unsigned N> void store_be(uint8_t *p, uint64_t x)
@@ -54,7 +85,7 @@ inline uint64_t nonzero_bytes(const uint8_t byte[beat_bytes])
     uint64_t mask = 0;
     for (unsigned i = 0; i < beat_bytes; i += 8) {
 #pragma HLS UNROLL
-        uint64_t x = load_le<8>(byte + i);
+        uint64_t x = load_le64(byte + i);
         x |= (x & UINT64_C(0x7f7f7f7f7f7f7f7f)) + UINT64_C(0x7f7f7f7f7f7f7f7f);
         x = x >> 7 & UINT64_C(0x0101010101010101); /* bit 0 of each byte */
         mask |= (x * UINT64_C(0x0102040810204080) >> 56) << i;
@@ -70,7 +101,7 @@ inline void keep_bytes(uint8_t byte[beat_bytes], uint64_t mask)
         const uint64_t bits = (mask >> i & 0xff) * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201); /* byte j: bit j */
         const uint64_t ones = (bits + UINT64_C(0x7f7f7f7f7f7f7f7f)) | bits; /* top bit of each byte that is not zero */
         const uint64_t keep = (ones >> 7 & UINT64_C(0x0101010101010101)) * 0xff;
-        store_le<8>(byte + i, load_le<8>(byte + i) & keep);
+        store_le64(byte + i, load_le64(byte + i) & keep);
     }
 }
 

@@ -87,7 +87,7 @@ bool table_slot_is_sound(const uint8_t *payload)
     table_slot slot;
     for (unsigned i = 0; i < table_words; i++) {
 #pragma HLS UNROLL
-        slot.word[i] = load_le<8>(payload + 8 * i);
+        slot.word[i] = load_le64(payload + 8 * i);
     }
     if (all_zero(payload, sizeof slot))
         return true;

@@ -156,7 +156,7 @@ void mark(control_state &s, bool there)
 uint16_t check_slot(const control_state &s, uint32_t sessions)
 {
     table_slot slot = {};
-    slot.word[4] = load_le<8>(payload_of(s) + 32);
+    slot.word[4] = load_le64(payload_of(s) + 32);
     const uint8_t what = table_slot_action(&slot);
     const uint32_t index = table_slot_session(&slot);
     if (!table_slot_is_sound(payload_of(s)) || index >= sessions)
@@ -172,7 +172,7 @@ bool names_session(uint8_t opcode)
 
 uint16_t check_limit(const control_state &s)
 {
-    const uint64_t limit = load_le<8>(s.entry + offsetof(card_command, value));
+    const uint64_t limit = load_le64(s.entry + offsetof(card_command, value));
     return limit >= 512 && limit <= seal_limit_default ? card_ok : card_bad_value;
 }
 
@@ -319,7 +319,7 @@ void take_reply(control_state &s, uint8_t step, const control_line &reply)
         for (unsigned i = 0; i < 4; i++) {
 #pragma HLS UNROLL
             if (step == step_read_counters || step == step_clear_counters)
-                s.value[i] = load_le<8>(reply.byte + 8 + 8 * i);
+                s.value[i] = load_le64(reply.byte + 8 + 8 * i);
         }
     }
 }
@@ -514,7 +514,7 @@ void complete(control_state &s, const control_out &out)
     line.byte[offsetof(card_completion, lane)] = s.lane;
     for (unsigned i = 0; i < control_values; i++) {
 #pragma HLS UNROLL
-        store_le<8>(line.byte + offsetof(card_completion, value) + 8 * i, s.value[i]);
+        store_le64(line.byte + offsetof(card_completion, value) + 8 * i, s.value[i]);
     }
     store_le<4>(line.byte + offsetof(card_completion, valid), s.count);
     out.completions.write(line);

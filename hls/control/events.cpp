@@ -23,8 +23,8 @@ control_line entry_of(const event &e, uint32_t number, uint32_t lost)
     store_le<2>(line.byte + offsetof(card_event, epoch), e.epoch);
     store_le<4>(line.byte + offsetof(card_event, index), e.index);
     store_le<4>(line.byte + offsetof(card_event, packet_id), e.packet_id);
-    store_le<8>(line.byte + offsetof(card_event, flow), e.flow);
-    store_le<8>(line.byte + offsetof(card_event, open_seq), e.open_seq);
+    store_le64(line.byte + offsetof(card_event, flow), e.flow);
+    store_le64(line.byte + offsetof(card_event, open_seq), e.open_seq);
     store_le<4>(line.byte + offsetof(card_event, tcp_seq), e.tcp_seq);
     store_le<4>(line.byte + offsetof(card_event, valid), number);
     return line;

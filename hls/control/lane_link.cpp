@@ -27,7 +27,7 @@ table_update table_of(const uint8_t *byte)
     u.slot = static_cast<uint32_t>(load_le<4>(byte + 4));
     for (unsigned i = 0; i < table_words; i++) {
 #pragma HLS UNROLL
-        u.content.word[i] = load_le<8>(byte + 16 + 8 * i);
+        u.content.word[i] = load_le64(byte + 16 + 8 * i);
     }
     return u;
 }
@@ -42,10 +42,10 @@ rule_update rule_of(const uint8_t *byte)
     rule &r = u.content;
     for (unsigned i = 0; i < 2; i++) {
 #pragma HLS UNROLL
-        r.src[i] = load_le<8>(from + offsetof(card_rule, src) + 8 * i);
-        r.src_mask[i] = load_le<8>(from + offsetof(card_rule, src_mask) + 8 * i);
-        r.dst[i] = load_le<8>(from + offsetof(card_rule, dst) + 8 * i);
-        r.dst_mask[i] = load_le<8>(from + offsetof(card_rule, dst_mask) + 8 * i);
+        r.src[i] = load_le64(from + offsetof(card_rule, src) + 8 * i);
+        r.src_mask[i] = load_le64(from + offsetof(card_rule, src_mask) + 8 * i);
+        r.dst[i] = load_le64(from + offsetof(card_rule, dst) + 8 * i);
+        r.dst_mask[i] = load_le64(from + offsetof(card_rule, dst_mask) + 8 * i);
     }
     r.sport_min = static_cast<uint16_t>(load_le<2>(from + offsetof(card_rule, sport_min)));
     r.sport_max = static_cast<uint16_t>(load_le<2>(from + offsetof(card_rule, sport_max)));
@@ -149,10 +149,10 @@ void answer(lane_link_state &s, const lane_link_in &in, const lane_link_out &out
     } else if (!in.counter_answers.empty()) {
         const counter_answer a = in.counter_answers.read();
         r = reply_of(lane_counter, a.ok, 0);
-        store_le<8>(r.byte + 8, a.value.bytes);
-        store_le<8>(r.byte + 16, a.value.packets);
-        store_le<8>(r.byte + 24, a.value.tick);
-        store_le<8>(r.byte + 32, a.now);
+        store_le64(r.byte + 8, a.value.bytes);
+        store_le64(r.byte + 16, a.value.packets);
+        store_le64(r.byte + 24, a.value.tick);
+        store_le64(r.byte + 32, a.now);
     } else {
         return;
     }

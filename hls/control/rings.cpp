@@ -19,7 +19,7 @@ control_line load_line(const volatile ring_line &from)
     control_line line;
     for (unsigned i = 0; i < beat_bytes / 8; i++) {
 #pragma HLS UNROLL
-        store_le<8>(line.byte + 8 * i, from.word[i]);
+        store_le64(line.byte + 8 * i, from.word[i]);
     }
     return line;
 }
@@ -30,7 +30,7 @@ void store_line(volatile ring_line &to, const control_line &line)
 #pragma HLS INLINE
     for (unsigned i = 0; i < beat_bytes / 8; i++) {
 #pragma HLS UNROLL
-        to.word[i] = load_le<8>(line.byte + 8 * i);
+        to.word[i] = load_le64(line.byte + 8 * i);
     }
 }
 

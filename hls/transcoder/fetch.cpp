@@ -240,6 +240,8 @@ bool leaving(const fetch_state &s, uint32_t index)
 {
 #pragma HLS INLINE
     bool is = s.reset == reset_draining || s.reset == reset_wiping;
+    if (s.removals == 0)
+        return is;
     for (unsigned i = 0; i < fetch_removes; i++) {
 #pragma HLS UNROLL
         is = is || (s.removing[i].step >= remove_mapped && s.removing[i].index == index);
@@ -258,6 +260,8 @@ bool next_removal(const fetch_state &s, unsigned &which)
 {
 #pragma HLS INLINE
     bool there = false;
+    if (s.removals == 0)
+        return false;
     for (unsigned i = 0; i < fetch_removes; i++) {
 #pragma HLS UNROLL
         if (s.removing[i].step == remove_counting && reached(s, s.removing[i].after)) {
@@ -313,7 +317,8 @@ void take_work(fetch_state &s, const fetch_in &in, const fetch_out &out)
 {
 #pragma HLS INLINE
     s.last_given = false;
-    const bool room = s.room[0] && s.in_flight < fetch_in_flight && !out.work_items.full() && !out.reads.full();
+    const bool room =
+        (s.room >> (fetch_depth - 1) & 1) != 0 && s.in_flight < fetch_in_flight && !out.work_items.full() && !out.reads.full();
     unsigned which = 0;
     const bool removal = next_removal(s, which);
     const bool keys = !removal && room && s.have_command && s.command.kind == fetch_keys && !s.pinned;
@@ -351,6 +356,7 @@ void take_command(fetch_state &s, const fetch_in &in)
 #pragma HLS UNROLL
             if (s.have_command && s.removing[i].step == remove_none) {
                 s.removing[i] = fetch_removing{remove_counting, s.command.index & (sessions_max - 1), s.command.after, 0, 0};
+                s.removals++;
                 s.have_command = false;
             }
         }
@@ -396,12 +402,15 @@ void reply(fetch_state &s, const fetch_out &out)
         out.replies.write(fetch_reply{fetch_keys_end, s.pin_index});
         return;
     }
+    if (s.removals == 0 && s.reset != reset_wiping)
+        return;
     bool replied = false;
     for (unsigned i = 0; i < fetch_removes; i++) {
 #pragma HLS UNROLL
         fetch_removing &r = s.removing[i];
         if (!replied && r.step == remove_wiping && static_cast<int32_t>(s.wipes_answered - r.wipes) >= 0) {
             r.step = remove_none;
+            s.removals--;
             out.replies.write(fetch_reply{fetch_remove, r.index});
             replied = true;
         }
@@ -416,11 +425,7 @@ void reply(fetch_state &s, const fetch_out &out)
 void note_room(fetch_state &s)
 {
 #pragma HLS INLINE
-    for (unsigned i = 0; i + 1 < fetch_depth; i++) {
-#pragma HLS UNROLL
-        s.room[i] = s.room[i + 1];
-    }
-    s.room[fetch_depth - 1] = s.ready_count > fetch_depth;
+    s.room = s.room << 1 | (s.ready_count > fetch_depth ? 1u : 0u);
 }
 
 } // namespace
@@ -430,7 +435,6 @@ void fetch(fetch_state &s, const fetch_in &in, const fetch_out &out)
 #pragma HLS PIPELINE II = 1
 #pragma HLS ARRAY_PARTITION variable = s.recent complete
 #pragma HLS ARRAY_PARTITION variable = s.ready complete
-#pragma HLS ARRAY_PARTITION variable = s.room complete
 #pragma HLS ARRAY_PARTITION variable = s.removing complete
 #pragma HLS DEPENDENCE variable = s.slot_of inter false
 #pragma HLS DEPENDENCE variable = s.owner.cell inter false

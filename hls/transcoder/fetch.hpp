@@ -122,7 +122,7 @@ struct fetch_state {
     uint16_t fresh; /* slots from here on were never used */
     uint16_t ready[fetch_ready];
     uint16_t ready_from, ready_count;
-    bool room[fetch_depth]; /* were there enough ready slots? [0]: fetch_depth cycles ago */
+    uint32_t room; /* bit i: were there enough ready slots, i + 1 cycles ago? */
 
     uint16_t writing[slots]; /* ring: slots in the order of their write-backs, which is that of the acks */
     uint16_t writing_from, writing_count;
@@ -138,6 +138,7 @@ struct fetch_state {
     bool have_command;
     fetch_command command;
     fetch_removing removing[fetch_removes];
+    uint8_t removals; /* of them under way */
     fetch_reset_step reset;
     uint32_t reset_after;
     uint16_t reset_sent, reset_answered;

@@ -127,8 +127,8 @@ void to_bytes(uint8_t byte[16], const gf128 &x, const uint8_t mask[16])
 gf128 from_bytes(const uint8_t byte[16])
 {
     gf128 x;
-    x.word[0] = load_be<8>(byte);
-    x.word[1] = load_be<8>(byte + 8);
+    x.word[0] = load_be64(byte);
+    x.word[1] = load_be64(byte + 8);
     return x;
 }
 

@@ -37,11 +37,8 @@ unsigned text_bytes(const record_part &r, bool tls13)
 
 void make_nonce(uint8_t nonce[12], const uint8_t iv[12], bool tls13, uint64_t number)
 {
-    uint8_t n[8];
-    store_be<8>(n, number);
-    for (unsigned i = 0; i < 12; i++)
-#pragma HLS UNROLL
-        nonce[i] = i < 4 ? iv[i] : static_cast<uint8_t>((tls13 ? iv[i] : 0) ^ n[i - 4]);
+    copy_bytes<4>(nonce, iv);
+    store_be64(nonce + 4, number ^ (tls13 ? load_be64(iv + 4) : 0));
 }
 
 aad_block make_aad(const record_part &r, bool tls13, uint64_t seq)
@@ -50,7 +47,7 @@ aad_block make_aad(const record_part &r, bool tls13, uint64_t seq)
     uint8_t *header = x.byte;
     unsigned length = r.fragment;
     if (!tls13) {
-        store_be<8>(x.byte, seq);
+        store_be64(x.byte, seq);
         header += 8;
         length -= tls12_overhead;
     }
@@ -92,7 +89,7 @@ keystream_job seal_job(const piece &p, const piece_layout &layout, const key_set
 void replace_nonce(uint8_t *byte, const record_part &r)
 {
     uint8_t n[8];
-    store_be<8>(n, r.seal_seq);
+    store_be64(n, r.seal_seq);
     for (unsigned i = 0; i < tls12_nonce_bytes; i++) {
 #pragma HLS UNROLL
         const unsigned offset = tls_header_bytes + i;
@@ -129,7 +126,7 @@ void keys(keys_state &s, const keys_in &in, const keys_out &out)
         in.lines.read(line);
     if (p.key_load)
         line.set[p.set & 1] = in.loads.read().set;
-    k.flow = p.session ? load_le<8>(line.flow) : 0;
+    k.flow = p.session ? load_le64(line.flow) : 0;
     k.window_shift = p.session ? line.window_shift : static_cast<int8_t>(0);
     if (crypts(p)) {
         const key_set &a = line.set[p.a.set], &b = line.set[p.b.set], &fresh = p.b.valid ? b : a;
