@@ -338,7 +338,7 @@ static void test_install_and_remove(void **)
 
             for (unsigned packet = 0; packet < 5; packet++)
                 l.packets.write(counter_packet{7, 100});
-            b.cycles(50);
+            b.cycles(200);
             l.when_fetched = [&](const fetch_command &) { assert_memory_equal(&l.memory[7], &s, sizeof s); };
             const card_completion done = b.expect(card_ok, command_of(card_remove, lane, 7));
             l.when_fetched = nullptr;
@@ -410,12 +410,12 @@ static void test_table(void **)
     /* So many lookups were before it, says the table; a removal waits for as many. */
     for (unsigned i = 0; i < 12; i++)
         b.lane_0.keys.write(packet_key{{{}, {}, 1, 2, 6, 4}, i % 3 != 0});
-    b.cycles(100);
+    b.cycles(300);
     assert_int_equal(b.expect(card_ok, table_of(0, 4711, table_slot())).value[0], 8);
     assert_true(zero(&b.lane_0.table->way[0][4711], sizeof slot));
     for (unsigned i = 0; i < 3; i++)
         b.lane_0.keys.write(packet_key{{{}, {}, 1, 2, 6, 4}, true});
-    b.cycles(100);
+    b.cycles(300);
     b.expect(card_ok, command_of(card_remove, 0, 5));
     assert_int_equal(b.lane_0.fetched.back().after, 11);
 
@@ -485,7 +485,7 @@ static void test_counters_and_limit(void **)
     for (unsigned round = 1; round < 4; round++) {
         for (unsigned i = 0; i < 3; i++)
             b.lane_0.packets.write(counter_packet{9, 1000});
-        b.cycles(50);
+        b.cycles(200);
         const card_completion done = b.expect(card_ok, command_of(card_counters, 0, 9));
         assert_int_equal(done.value[0], 3000 * round);
         assert_int_equal(done.value[1], 3 * round);
@@ -660,7 +660,7 @@ static void write_events(bench &b, uint8_t lane, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         b.lane(lane).events.write(event_of(lane, first + i));
-        b.cycles(20);
+        b.cycles(200); /* however long it stalls */
     }
 }
 
@@ -684,7 +684,7 @@ static void test_events(void **)
         assert_int_equal(e.tcp_seq, 0xabcdef01);
         assert_int_equal(e.lost, 0);
         assert_true(zero(e.zero_2, sizeof e.zero_2));
-        b.cycles(20);
+        b.cycles(200);
 
         /* An overrun: 24 of 40 are lost; what was written stays; the next one says how many. */
         write_events(b, 0, 0, 40);
@@ -693,7 +693,7 @@ static void test_events(void **)
             assert_int_equal(e.index, i);
             assert_int_equal(e.lost, 0);
         }
-        b.cycles(20);
+        b.cycles(200);
         write_events(b, 0, 100, 5);
         write_events(b, 0, 200, 3);
         for (uint32_t i = 5; i < 16; i++) {
@@ -707,7 +707,7 @@ static void test_events(void **)
             assert_int_equal(e.lost, i == 0 ? 24 : 0);
         }
         assert_false(b.next_event(e));
-        b.cycles(20);
+        b.cycles(200);
         write_events(b, 1, 300, 1);
         assert_true(b.next_event(e));
         assert_int_equal(e.index, 300);
@@ -742,9 +742,9 @@ static void test_events_of_both_lanes(void **)
             read++;
         }
     }
-    b.cycles(50);
+    b.cycles(200);
     take();
-    b.cycles(50);
+    b.cycles(200);
     write_events(b, 0, sent[0]++, 1);
     take();
     assert_true(got[0] == sent[0] && lost > 100);
@@ -821,7 +821,7 @@ static void test_reset(void **)
     memcpy(seeds, c.payload, sizeof seeds);
     b.expect(card_ok, c);
     nothing_left_of_commands(b);
-    b.cycles(50);
+    b.cycles(200);
     for (uint8_t lane = 0; lane < 2; lane++) {
         lane_bench &l = b.lane(lane);
         assert_int_equal(l.fetched.size(), 1);
