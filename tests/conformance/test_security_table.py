@@ -17,7 +17,8 @@ def named():
     words = set()
     for folder in ("unit", "conformance", "e2e", "fuzz"):
         for path in (ROOT / "tests" / folder).rglob("*"):
-            if (path.suffix in (".c", ".cpp", ".h", ".py") or path.name == "CMakeLists.txt") and path != pathlib.Path(__file__).resolve():
+            code = path.suffix in (".c", ".cpp", ".h", ".py") or path.name == "CMakeLists.txt"
+            if code and path != pathlib.Path(__file__).resolve():
                 words |= set(re.findall(r"\b[VPGCA]\d{1,2}\b", path.read_text(encoding="utf-8")))
     return words | {"A15"}
 
