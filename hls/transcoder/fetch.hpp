@@ -16,13 +16,16 @@
  * read for a session whose newest state is not there.
  *
  * Hazards
- *   SLOT_RAW    Packets of one session back to back: the second must find the slot just given. The last fetch_recent assignments
- * are compared with beside the memory slot_of. STALE_SLOT  slot_of is never cleared: what it says counts only if `owner` of that
- * slot has the same index and the slot is mapped. COUNT_RMW   Counts of a slot change every cycle: forward_ram, one writer each.
- * taken: packets given; released: packets back; both run on for ever, modulo 2^32. FREE_RACE   A slot must not be freed while a
- * packet takes it. An ack is judged in one cycle (memories read) and takes effect in the next, corrected by what packet and release
- * of the first did to the slot. KEYS_RACE   A state read that is under way while the host replaces one of the session's key sets in
- * memory: fetch_keys pins the slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
+ *   SLOT_RAW    Packets of one session back to back: the second must find the slot just given. The last fetch_recent
+ *               assignments are compared with beside the memory slot_of.
+ *   STALE_SLOT  slot_of is never cleared: what it says counts only if `owner` of that slot has the same index and the slot is
+ *               mapped.
+ *   COUNT_RMW   Counts of a slot change every cycle: forward_ram, one writer each. taken: packets given; released: packets
+ *               back; both run on for ever, modulo 2^32.
+ *   FREE_RACE   A slot must not be freed while a packet takes it. An ack is judged in one cycle (memories read) and takes
+ *               effect in the next, corrected by what packet and release of the first did to the slot.
+ *   KEYS_RACE   A state read that is under way while the host replaces one of the session's key sets in memory: fetch_keys
+ *               pins the slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
  *
  * No deadlock by construction: nothing but fetch itself waits for fetch, if the streams into it hold all that can be on its way:
  * releases fetch_in_flight, acks and wiped `slots` elements. See the depths below.
@@ -54,14 +57,12 @@ namespace card
 constexpr unsigned fetch_depth = 6;
 
 enum : unsigned {
-    fetch_in_flight =
-        1024, /* session packets between fetch and their release: latency of memory and pipeline, at a packet a cycle */
+    fetch_in_flight = 1024,         /* session packets between fetch and their release: as many as there are cycles between */
     fetch_recent = fetch_depth + 2, /* assignments compared with; the oldest fetch_depth of them are in slot_of */
     fetch_ready = 16,  /* free slots at hand; fewer than fetch_depth + 1, as seen fetch_depth cycles ago: packets wait */
     fetch_removes = 4, /* outstanding; the next one waits, packets do not */
 
     /* Depths of the streams. */
-    fetch_work_depth = 64, /* rides out a stall of the tracker */
     fetch_reads_depth = 16,
     fetch_releases_depth = fetch_in_flight, /* never fills, so that the tracker never waits for fetch */
     fetch_write_backs_depth = slots,        /* the same for fetch and the two owners: at most one a slot */

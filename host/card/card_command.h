@@ -13,8 +13,8 @@
  * host zeroises it.
  *
  * A completion means that the command is done: it holds for every packet that comes to the card afterwards, memory is written, and
- * of what was removed nothing is left. A command that is malformed, or cannot be, has changed nothing unless its status says
- * otherwise. There is no command that reads a session's memory: keys go in and never come out (G13).
+ * of what was removed nothing is left. A command that is malformed, or cannot be, has changed nothing. There is no command
+ * that reads a session's memory: keys go in and never come out (G13).
  */
 #pragma once
 
