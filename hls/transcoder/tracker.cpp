@@ -249,7 +249,7 @@ void take_header(tracked_packet &p, const uint8_t *byte, unsigned offset, unsign
         }
         if (!good) {
             p.killed = true;
-            p.detail = static_cast<uint16_t>(t.type << 8 | i);
+            p.detail = static_cast<uint16_t>(static_cast<unsigned>(t.type) << 8 | i);
         }
     }
 }
