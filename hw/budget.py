@@ -211,7 +211,8 @@ def lane(mirror=True):
 
 STATE = [
     ("state", "6 lines of 64 bytes", 6, M_AXI),
-    ("state", "requests, answers in order (judged)", 1, Use(lut=6000, ff=12000, bram=24)),
+    ("state", "lines that wait for each other, 256", 6, fifo(512, 256)),
+    ("state", "requests, writes, acknowledgements in order (judged)", 1, Use(lut=5000, ff=9000)),
 ]
 CONTROL = [
     ("control", "rings: commands, completions, events; page of the host", 4, M_AXI),
@@ -219,7 +220,13 @@ CONTROL = [
 ]
 PACKETS = [
     ("packets", "rings", 4, M_AXI),
-    ("packets", "descriptors, FIFOs of 512 beats", 4, Use(lut=2500, ff=3500) + fifo(AXIS_64, 512)),
+    ("packets", "reader, sender, receiver, mirror (judged)", 4, Use(lut=2500, ff=3500)),
+    ("packets", "lines from the ring, 256", 1, fifo(544, 256)),
+]
+# stream_connect of a lane in link.cfg: depths 64 in LUTs, 128 to 512 in block RAM.
+LINKS = [
+    ("links", "rx, tx, state: bits in all, 64 words", 2 * AXIS_64 + 2 * 32 + 3072 + 1088, STREAM_16 * 2),
+    ("links", "inject, transmit, punt, two of the mirror, events", 6, fifo(AXIS_64, 512)),
 ]
 # The MAC itself is hard and costs no LUT.
 CMAC = [
@@ -272,7 +279,7 @@ def build(ports=True, lanes=2, mirror=True, engines=None, save=False):
         kernels.append(("saved in lanes", lanes, saved("lane") * -1))
         kernels.append(("saved in engines", lanes if engines is None else engines, saved("engine") * -1))
     kernels += [("sluice_state", lanes, total(STATE)), ("sluice_control", 1, total(CONTROL))]
-    kernels.append(("sluice_packets", lanes, total(PACKETS)))
+    kernels += [("sluice_packets", lanes, total(PACKETS)), ("FIFOs between kernels", lanes, total(LINKS))]
     if ports:
         kernels.append(("cmac", 2, total(CMAC)))
     return kernels
