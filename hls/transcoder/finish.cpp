@@ -349,8 +349,12 @@ void begin_packet(finish_control &s, const mixed_piece &m, const packet_context 
     q.context.info.flow = m.flow;
     q.context.rule.window_shift = m.window_shift;
     q.stopped = q.stepped = q.killed = false;
-    q.squashed =
-        m.p.what == action_session_transcode && context.head.payload_bytes > 0 && (m.p.generation != slot.generation || slot.dead);
+    /* A packet that a KeyUpdate overtook was decided about with numbers that never were: whatever was decided. In a dead session
+     * only what would have been forwarded or told with other reasons. */
+    const bool stepped = m.p.generation != slot.generation;
+    const bool walked = m.p.what == action_session_transcode && context.head.payload_bytes > 0;
+    const bool judged = m.p.what == action_punt && m.p.reason >= punt_tcp_control && m.p.reason != punt_dead;
+    q.squashed = slot.dead ? walked || (judged && m.p.reason != punt_tcp_control) : stepped && (walked || judged);
     q.beat_start = 0;
     q.beat_begun = false;
     q.done = packet_done{};
