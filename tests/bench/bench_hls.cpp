@@ -308,6 +308,12 @@ int main()
     report("hls.pipeline.latency_cycles", latency(8, true), "cycles");
     report("hls.pipeline.latency_cycles.memory", latency(8, false), "cycles");
     report("hls.pipeline.latency_cycles.1500", latency(1446, true), "cycles");
+    const measure::session_table_rate lookups = measure::session_table_lookups(50000, 1);
+    if (lookups.wrong != 0)
+        fail("the session table gave a wrong answer");
+    report("hls.session_table.lookups_per_cycle", lookups.lookups_per_cycle, "lookups/cycle");
+    report("hls.session_table.updates_per_cycle", lookups.updates_per_cycle, "updates/cycle");
+    report("hls.session_table.load", measure::session_table_load(3, 1), "of the slots");
     report("hls.session.bytes", 2 * sizeof(card::session_state), "bytes");
     report("hls.sim.mb_per_s", megabytes_per_second(16384, 1446, 2000), "MB/s");
     report("hls.sim.mb_per_s.9000", megabytes_per_second(16384, 8946, 400), "MB/s");
