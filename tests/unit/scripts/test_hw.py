@@ -146,8 +146,9 @@ class Lint(Folder):
         for line, expected in (("m_axi port = a bundle = g0", {"mode": "m_axi", "port": "a", "bundle": "g0"}),
                                ("mode=axis port=b", {"mode": "axis", "port": "b"})):
             self.assertEqual(self.lint.read_pragma(line), expected)
-        header = "void sluice_x(hls::stream<word> &b, hls::stream<word> &c, ap_uint<512> *a);\n"
-        body = "#pragma HLS INTERFACE mode=axis port=b\n#pragma HLS interface m_axi port = a bundle = g0\n%s b.read(); c.%s;\n"
+        header = "void sluice_x(hls::stream<word> &b, hls::stream<word> &c, ap_uint<512> *a, uint32_t n);\n"
+        body = ("#pragma HLS INTERFACE mode=axis port=b\n#pragma HLS interface m_axi port = a bundle = g0\n"
+                "%s b.read(); c.%s;\n#pragma HLS INTERFACE s_axilite port=n\n")
         axis_c, free = "#pragma HLS INTERFACE axis port=c\n", "#pragma HLS INTERFACE ap_ctrl_none port=return\n"
         cases = [
             (axis_c, "write(1)", []),
@@ -155,6 +156,7 @@ class Lint(Folder):
             (axis_c, "size()", ["is c an input or an output?"]),
             (axis_c + "#pragma HLS INTERFACE axis port=d\n", "write(1)", ["pragma for d"]),
             (axis_c + free, "write(1)", ["needs s_axilite control"]),
+            (axis_c + "#pragma HLS INTERFACE m_axi port=n bundle=g1\n", "write(1)", ["mode=s_axilite port=n"]),
         ]
         for pragma, use, expected in cases:
             with self.subTest(pragma=pragma, use=use):
@@ -181,6 +183,7 @@ class Scripts(Folder):
         source = f"syn.file={ROOT}/hls/pipeline/kernels.cpp"
         for line in ("syn.top=sluice_lane", source, "package.output.format=xo", "flow_target=vitis"):
             self.assertIn(f"  {line}\n", done.stdout)
+        self.assertNotIn("card.cpp", done.stdout)
 
     def test_compile_all(self):
         done = run(ROOT / "hw/compile", "--dry-run", "all", "u250")
