@@ -62,7 +62,7 @@ struct packet_receiver_state {
     uint16_t lines, bytes; /* of the frame so far */
 };
 
-enum mirror_phase : uint8_t { mirror_head, mirror_text, mirror_keys, mirror_publish };
+enum class mirror_phase : uint8_t { head, text, keys, publish };
 
 struct mirror_writer_state {
     uint32_t at, read;
@@ -113,6 +113,21 @@ struct mirror_writer_in {
     hls::stream<uint32_t> &read;
 };
 void mirror_writer(mirror_writer_state &s, memory_port ring, uint32_t lines, uint8_t lane, const mirror_writer_in &in);
+
+/* P(name, depth, call), SLOW(name, depth, call): not pipelined. s: packets_kernel_state, x: packets_streams; PORT(name): a port or
+ * argument of the kernel. */
+#define CARD_PACKETS_PROCESSES(P, SLOW, PORT)                                                                                      \
+    SLOW(positions, packets_depth,                                                                                                 \
+         card::positions(s.positions, PORT(page), x.progress, card::positions_out{x.written, x.from_card_read, x.mirror_read}))    \
+    P(packet_reader, packets_depth, card::packet_reader(s.reader, PORT(to_card), PORT(to_card_lines), x.written, x.lines))         \
+    P(packet_sender, packets_depth,                                                                                                \
+      card::packet_sender(s.sender, x.lines, card::packet_sender_out{PORT(rx), PORT(inject), PORT(transmit), x.progress}))         \
+    P(packet_receiver, packets_depth,                                                                                              \
+      card::packet_receiver(s.receiver, PORT(from_card), PORT(from_card_lines), PORT(lane),                                        \
+                            card::packet_receiver_in{PORT(tx), PORT(punt), x.from_card_read}))                                     \
+    P(mirror_writer, packets_depth,                                                                                                \
+      card::mirror_writer(s.mirror, PORT(mirror), PORT(mirror_lines), PORT(lane),                                                  \
+                          card::mirror_writer_in{PORT(mirror_head), PORT(mirror_data), x.mirror_read}))
 
 /* 1 decide (32-bit subtraction and compare: 4 levels) + 1 the line + 1 output; memory's own time comes on top. */
 constexpr unsigned packets_depth = 3;
