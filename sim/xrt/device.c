@@ -20,17 +20,23 @@ struct device {
     struct wire wire;
     struct memory memory;
     struct card *card;
-    bool closed;
+    bool over; // closed, or the host is gone
 };
 
-/* A call: its message and what it needs. Each answers it, or returns false: the message can't be read, or the host is gone. */
+/* A call: its message and what it needs. Each answers it, or returns false: the message can't be read. */
 typedef bool handler(struct device *device, const uint8_t *bytes, size_t length);
+
+static bool answer_with(struct device *device, const ProtobufCMessage *message)
+{
+    device->over = !wire_answer(&device->wire, message) || device->over;
+    return true;
+}
 
 static bool acknowledge(struct device *device, bool ok)
 {
     Sluice__Emulation__Acknowledge answer = SLUICE__EMULATION__ACKNOWLEDGE__INIT;
     answer.ok = ok;
-    return wire_answer(&device->wire, &answer.base);
+    return answer_with(device, &answer.base);
 }
 
 static bool text_from(const ProtobufCBinaryData *bytes, char text[MAX_PATH])
@@ -66,7 +72,7 @@ static bool on_allocate(struct device *device, const uint8_t *bytes, size_t leng
     if (answer.ok)
         answer.file_name = name;
     sluice__emulation__allocate_call__free_unpacked(call, NULL);
-    return wire_answer(&device->wire, &answer.base);
+    return answer_with(device, &answer.base);
 }
 
 static bool on_free(struct device *device, const uint8_t *bytes, size_t length)
@@ -88,7 +94,7 @@ static bool on_to_device(struct device *device, const uint8_t *bytes, size_t len
     if (call->data.len == call->size && memory_write(&device->memory, call->address, call->data.data, call->size))
         answer.size = call->size;
     sluice__emulation__to_device_call__free_unpacked(call, NULL);
-    return wire_answer(&device->wire, &answer.base);
+    return answer_with(device, &answer.base);
 }
 
 static bool on_from_device(struct device *device, const uint8_t *bytes, size_t length)
@@ -101,7 +107,7 @@ static bool on_from_device(struct device *device, const uint8_t *bytes, size_t l
     if (answer.data.data && call->size <= WIRE_MAX_MESSAGE)
         answer.size = answer.data.len = (size_t)call->size;
     sluice__emulation__from_device_call__free_unpacked(call, NULL);
-    return wire_answer(&device->wire, &answer.base);
+    return answer_with(device, &answer.base);
 }
 
 static bool on_write(struct device *device, const uint8_t *bytes, size_t length)
@@ -125,7 +131,7 @@ static bool answer_registers(struct device *device, uint64_t address, uint32_t s
     answer.valid = card_read(device->card, address, data, size);
     answer.has_data = true;
     answer.data = (ProtobufCBinaryData){.data = data, .len = size};
-    return wire_answer(&device->wire, &answer.base);
+    return answer_with(device, &answer.base);
 }
 
 static bool on_read(struct device *device, const uint8_t *bytes, size_t length)
@@ -166,7 +172,7 @@ static bool on_close(struct device *device, const uint8_t *bytes, size_t length)
     Sluice__Emulation__CloseCall *call = sluice__emulation__close_call__unpack(NULL, length, bytes);
     if (!call)
         return false;
-    device->closed = call->has_everything && call->everything;
+    device->over = call->has_everything && call->everything;
     sluice__emulation__close_call__free_unpacked(call, NULL);
     card_reset(device->card);
     return acknowledge(device, true);
@@ -195,7 +201,7 @@ static handler *const handlers[] = {
 
 static bool serve(struct device *device)
 {
-    while (!device->closed) {
+    while (!device->over) {
         uint32_t number = 0;
         size_t length = 0;
         enum wire_result result = wire_receive(&device->wire, &number, &length);

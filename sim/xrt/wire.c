@@ -30,7 +30,7 @@ static enum wire_result read_all(int fd, uint8_t *bytes, size_t length)
     while (have < length) {
         ssize_t got = read(fd, bytes + have, length - have);
         if (got == 0 || (got < 0 && errno == ECONNRESET))
-            return have == 0 ? WIRE_END : WIRE_BROKEN;
+            return WIRE_END;
         if (got < 0 && errno != EINTR)
             return WIRE_BROKEN;
         if (got > 0)
@@ -77,9 +77,9 @@ enum wire_result wire_receive(struct wire *wire, uint32_t *number, size_t *lengt
     result = wire_parse_header(header, number, length);
     if (result != WIRE_CALL)
         return result;
-    if (!room_for(wire, *length) || (*length > 0 && read_all(wire->fd, wire->bytes, *length) != WIRE_CALL))
+    if (!room_for(wire, *length))
         return WIRE_BROKEN;
-    return WIRE_CALL;
+    return *length > 0 ? read_all(wire->fd, wire->bytes, *length) : WIRE_CALL;
 }
 
 bool wire_answer(struct wire *wire, const ProtobufCMessage *message)
@@ -105,8 +105,10 @@ bool wire_connect(struct wire *wire, const char *path, unsigned seconds)
         wire->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (wire->fd < 0)
             return false;
-        if (connect(wire->fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        if (connect(wire->fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+            unlink(path); // the shim takes one connection, and leaves the name behind when the host doesn't close
             return true;
+        }
         close(wire->fd);
         wire->fd = -1;
         if (getppid() != host) // it is gone

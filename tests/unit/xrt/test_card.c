@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The simulated card through XRT's native C API. Each case is a host in a process group of its own (host.c): this process never
+ * touches XRT, which takes over signal handlers and ends its process group when a device dies.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HOST_LIMIT_MS = 120000, LEAVE_LIMIT_MS = 20000, HOSTS = 8, SMOKES = 50 };
+
+struct host {
+    pid_t pid;
+    char folder[64];
+};
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static void begin(struct host *host, const char *name, const char *xclbin)
+{
+    char log[128];
+    strcpy(host->folder, "xrt-XXXXXX");
+    assert_non_null(mkdtemp(host->folder));
+    snprintf(log, sizeof log, "%s/log", host->folder);
+    host->pid = fork();
+    assert_true(host->pid >= 0);
+    if (host->pid == 0) {
+        char *folder = realpath(host->folder, NULL);
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+        setpgid(0, 0);
+        if (fd >= 0 && folder) {
+            dup2(fd, 1);
+            dup2(fd, 2);
+            execl(SLUICE_XRT_HOST, SLUICE_XRT_HOST, name, SLUICE_XRT_TREE, xclbin, folder, (char *)NULL);
+        }
+        _exit(127);
+    }
+    setpgid(host->pid, host->pid); // whoever is first
+}
+
+/* Waits for a process, or for any of a group. False: nothing ended in time; 0 processes left is an end, too. */
+static bool wait_for(pid_t pid, int *status, unsigned limit_ms)
+{
+    for (unsigned ms = 0; ms < limit_ms; ms += 2) {
+        pid_t got = waitpid(pid, status, WNOHANG);
+        if (got > 0 || (got < 0 && errno == ECHILD))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return false;
+}
+
+/* The device processes of a host that has ended: they are this process' now (PR_SET_CHILD_SUBREAPER). */
+static bool devices_leave(pid_t group)
+{
+    int status;
+    while (wait_for(-group, &status, LEAVE_LIMIT_MS)) {
+        if (waitpid(-group, &status, WNOHANG) < 0 && errno == ECHILD)
+            return true;
+    }
+    return false;
+}
+
+static void print_log(const struct host *host)
+{
+    char path[128], line[512];
+    snprintf(path, sizeof path, "%s/log", host->folder);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        fprintf(stderr, "  %s", line);
+    if (file)
+        fclose(file);
+}
+
+/* Ends the host's story: the status of waitpid, with nothing left of it, neither process nor file. */
+static int end(struct host *host)
+{
+    int status = 0;
+    bool ended = wait_for(host->pid, &status, HOST_LIMIT_MS);
+    bool left = ended && devices_leave(host->pid);
+    if (!left)
+        kill(-host->pid, SIGKILL);
+    if (status != 0 || !left)
+        print_log(host);
+    nftw(host->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_true(ended);
+    assert_true(left);
+    return status;
+}
+
+static int run(const char *name)
+{
+    struct host host;
+    begin(&host, name, SLUICE_XRT_XCLBIN);
+    return end(&host);
+}
+
+/* First of all: says in words what is wrong with this system's XRT, if something is. */
+static void test_repair(void **state)
+{
+    (void)state;
+    assert_int_equal(access("/proc/self/fd", X_OK), 0);
+    if (run("repair") != 0)
+        fail_msg("XRT's software emulation doesn't work here; its words are above. Debian's libxrt1 202210.2.13.466 is expected "
+                 "(scripts/install-deps), and sim/xrt/repair.h tells what is repaired in it");
+}
+
+static void test_smoke(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SMOKES; i++)
+        assert_int_equal(run("smoke"), 0);
+}
+
+/* Cases that end well: each checks what it says in host.c. */
+static void test_case(void **state)
+{
+    assert_int_equal(run(*state), 0);
+}
+
+/* Cases after which XRT's shim ends the host's process group. */
+static void test_end_of_host(void **state)
+{
+    setenv("SLUICE_XRT_CRASH_GRACE_MS", "300", 1);
+    int status = run(*state);
+    unsetenv("SLUICE_XRT_CRASH_GRACE_MS");
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static void test_many_hosts(void **state)
+{
+    struct host hosts[HOSTS];
+    int status[HOSTS];
+    (void)state;
+    for (int i = 0; i < HOSTS; i++)
+        begin(&hosts[i], i % 2 ? "cycles" : "resident", SLUICE_XRT_XCLBIN);
+    for (int i = 0; i < HOSTS; i++)
+        status[i] = end(&hosts[i]);
+    for (int i = 0; i < HOSTS; i++)
+        assert_int_equal(status[i], 0);
+}
+
+/* A host that is killed: its devices notice and go. */
+static void test_killed_host(void **state)
+{
+    struct host host;
+    (void)state;
+    begin(&host, "wait", SLUICE_XRT_XCLBIN);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    kill(host.pid, SIGKILL);
+    int status = end(&host);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static int make_xclbin(const char *description, const char *kernels, const char *output)
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execl(SLUICE_XCLBIN, SLUICE_XCLBIN, description, kernels, output, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+/* The kernels are no shared object, or one without a kernel of that name: the load fails, and nothing else does. */
+static void test_bad_xclbin(void **state)
+{
+    static const char *const kernels[] = {SLUICE_XRT_TEST_JSON, SLUICE_XRT_TREE "/lib/libxrt_swemu.so.2"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct host host;
+        char path[4096];
+        assert_int_equal(make_xclbin(SLUICE_XRT_TEST_JSON, kernels[i], "bad.xclbin"), 0);
+        assert_non_null(realpath("bad.xclbin", path));
+        begin(&host, "bad-xclbin", path);
+        int status = end(&host);
+        unlink("bad.xclbin");
+        assert_int_equal(status, 0);
+    }
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_prestate(test_case, (void *)(uintptr_t)(name))
+#define END(name)  cmocka_unit_test_prestate(test_end_of_host, (void *)(uintptr_t)(name))
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_smoke),
+        CASE("cycles"),
+        CASE("large"),
+        CASE("resident"),
+        CASE("abandon"),
+        CASE("reload"),
+        CASE("two-units"),
+        CASE("two-devices"),
+        CASE("fall-null"),
+        CASE("fall-abort"),
+        CASE("fall-division"),
+        CASE("fall-stack"),
+        CASE("crash"),
+        CASE("crash-late"),
+        CASE("lose"),
+        CASE("delay"),
+        CASE("flip"),
+        CASE("die-exit"),
+        CASE("die-vanish"),
+        CASE("control-file"),
+        END("die-kill"),
+        END("die-load"),
+        END("crash-wait"),
+        cmocka_unit_test(test_bad_xclbin),
+        cmocka_unit_test(test_killed_host),
+        cmocka_unit_test(test_many_hosts),
+    };
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
