@@ -228,11 +228,12 @@ mirror_part mirrored(const record_part &r, const text_range &text, bool tls13)
     return x;
 }
 
-mirror_item make_mirror(const mixed_piece &m, const record_verdict &v, const keystream_result &mask, bool with_b, uint8_t lane)
+void make_mirror(mirror_item &x, const mixed_piece &m, const record_verdict &v, const keystream_result &mask, bool with_b,
+                 uint8_t lane)
 {
-    mirror_item x = {};
     const text_range none = {};
     const text_range &text_b = with_b ? m.text_b : none;
+    const bool verified = v.verdict == mirror_verified;
     x.fresh = m.p.fresh & (mask_range(m.text_a.from, m.text_a.to) | mask_range(text_b.from, text_b.to));
     for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
@@ -245,20 +246,16 @@ mirror_item make_mirror(const mixed_piece &m, const record_verdict &v, const key
     x.a = mirrored(m.p.a, m.text_a, m.p.tls13);
     x.b = mirrored(m.p.b, text_b, m.p.tls13);
     x.verdict = v.verdict;
-    if (v.verdict != mirror_open) {
+    if (v.verdict != mirror_open)
         x.a.open_seq = m.p.a.open_seq;
-        x.text_bytes = static_cast<uint16_t>(text_bytes(m.p.a, m.p.tls13));
-        x.tcp_seq = m.p.a.start;
-    }
-    if (v.verdict == mirror_verified) {
-        x.type = v.type;
-        for (unsigned i = 0; i < 16; i++) {
+    x.text_bytes = v.verdict != mirror_open ? static_cast<uint16_t>(text_bytes(m.p.a, m.p.tls13)) : uint16_t{0};
+    x.tcp_seq = v.verdict != mirror_open ? m.p.a.start : 0;
+    x.type = verified ? v.type : uint8_t{0};
+    for (unsigned i = 0; i < 16; i++) {
 #pragma HLS UNROLL
-            x.key[i] = m.mirror_key[i];
-            x.tag[i] = v.tag[i];
-        }
+        x.key[i] = verified ? m.mirror_key[i] : uint8_t{0};
+        x.tag[i] = verified ? v.tag[i] : uint8_t{0};
     }
-    return x;
 }
 
 event record_event(const mixed_piece &m, const record_verdict &v, uint32_t packet_id, uint8_t lane)
@@ -318,7 +315,8 @@ void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, c
     if (v.about != event_none)
         out.records.write(record_event(m, v, q.context.head.packet_id, lane));
     if (mirrors(m.p)) {
-        const mirror_item x = make_mirror(m, v, mask, with_b, lane);
+        mirror_item &x = s.mirror;
+        make_mirror(x, m, v, mask, with_b, lane);
         if (x.fresh != 0 || x.verdict != mirror_open)
             out.mirror.write(x);
     }
@@ -369,7 +367,7 @@ bool join_beat(finished_packet &q, const mixed_piece &m)
 {
     const piece &p = m.p;
     const unsigned from = q.beat_begun ? p.a.at : 0;
-    memcpy(q.out.byte + from, p.byte + from, beat_bytes - from);
+    memcpy(q.out.data.byte + from, p.byte + from, beat_bytes - from);
     q.beat_begun = !p.beat_last;
     return p.beat_last;
 }
@@ -380,24 +378,24 @@ bool goes_on(const finished_packet &q, const piece &p)
     return !q.squashed && !q.killed && (p.what == action_session_forward || p.what == action_session_transcode);
 }
 
-out_beat make_beat(finished_packet &q, const piece &p)
+/* The beat in the making, whole. */
+void complete_beat(finished_packet &q, const piece &p)
 {
-    out_beat o = {};
+    out_beat &o = q.out;
     const headers &h = q.context.head;
     const unsigned begin = h.payload, end = begin + h.payload_bytes, start = q.beat_start;
     o.from = static_cast<uint8_t>(begin > start ? smaller(begin - start, beat_bytes) : 0);
     o.to = static_cast<uint8_t>(end > start ? smaller(end - start, p.bytes) : 0);
     if (o.from >= o.to)
         o.from = o.to = 0;
-    copy_bytes<beat_bytes>(o.data.byte, q.out.byte);
-    if (q.stopped)
+    if (q.stopped) {
         keep_bytes(o.data.byte, ~mask_range(larger(q.zero_from, o.from), o.to));
+        q.zero_from = 0;
+    }
     o.data.bytes = p.bytes;
     o.data.last = p.last;
     o.data.error = false;
     o.first = start == 0;
-    if (q.stopped)
-        q.zero_from = 0;
     q.beat_start = static_cast<uint16_t>(start + beat_bytes);
     if (p.last) {
         packet_verdict &v = o.verdict;
@@ -407,7 +405,6 @@ out_beat make_beat(finished_packet &q, const piece &p)
         v.rule = q.context.rule;
         v.info = q.context.info;
     }
-    return o;
 }
 
 /* What is told about the packet as a whole; event_none: nothing. */
@@ -485,8 +482,10 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
         q.about.tcp_seq = refused.start;
         q.done.kind = done_dead;
     }
-    if (join_beat(q, m))
-        out.beats.write(make_beat(q, m.p));
+    if (join_beat(q, m)) {
+        complete_beat(q, m.p);
+        out.beats.write(q.out);
+    }
     if (m.p.last) {
         const event e = whole_packet_event(q, m, lane);
         if (e.kind != event_none)

@@ -37,7 +37,7 @@ struct finished_packet {
     event about; /* killed */
     packet_context context;
     packet_done done;
-    beat out; /* in the making: a beat may come in several pieces */
+    out_beat out; /* in the making: a beat may come in several pieces */
 };
 
 struct finish_slot {
@@ -50,6 +50,7 @@ struct finish_control {
     finished_packet packet;
     bool held; /* the piece waits for its hashes */
     mixed_piece piece;
+    mirror_item mirror; /* in the making */
     finish_slot slot[slots];
 };
 

@@ -287,7 +287,9 @@ double megabytes_per_second(unsigned record_bytes, unsigned segment_bytes, unsig
     const traffic t(16, record_bytes, segment_bytes, packets);
     double best = 0;
     for (int round = 0; round < 3; round++) {
-        bench::lane_bench lane{bench::lane_options()};
+        bench::lane_options o;
+        o.keep_mirror = false;
+        bench::lane_bench lane(o);
         t.install(lane);
         t.send(lane);
         const double begin = thread_seconds();

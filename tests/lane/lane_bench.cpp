@@ -107,7 +107,7 @@ void lane_bench::collect()
             m_sent_at.push_back(m_machine ? m_machine->now() : m_steps);
         m_sent.insert(m_sent.end(), b.byte, b.byte + b.bytes);
         if (b.last) {
-            m_out.sent.push_back(m_sent);
+            m_out.sent.push_back(std::move(m_sent));
             m_sent.clear();
         }
     }
@@ -124,8 +124,12 @@ void lane_bench::collect()
         if (m_punt_head)
             m_punt.clear();
     }
-    if (!m_pressure.shut(m_random) && !p.mirror.empty())
-        m_out.mirror.push_back(p.mirror.read());
+    if (!m_pressure.shut(m_random) && !p.mirror.empty()) {
+        if (m_options.keep_mirror)
+            m_out.mirror.push_back(p.mirror.read());
+        else
+            p.mirror.read();
+    }
     if (!m_pressure.shut(m_random) && !p.events.empty())
         m_out.events.push_back(p.events.read());
     if (!p.table_dones.empty())
@@ -154,9 +158,11 @@ void lane_bench::step()
 
 bool lane_bench::quiet() const
 {
+    if (m_fed != m_feed.size() || m_reader->busy() || m_writer->busy())
+        return false;
     bool empty = true;
     each_stream(*m_streams, *m_ports, [&](auto &stream) { empty = empty && stream.empty(); });
-    return empty && m_fed == m_feed.size() && !m_reader->busy() && !m_writer->busy();
+    return empty;
 }
 
 std::string lane_bench::picture() const

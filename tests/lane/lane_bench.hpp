@@ -39,6 +39,7 @@ struct lane_output {
 
 struct lane_options {
     bool timed = false;
+    bool keep_mirror = true;
     double stall = 0, idle = 0, pressure = 0; /* parts of the cycles; timed */
     unsigned latency_low = 50, latency_high = 400;
     uint64_t seed = 1;
