@@ -2,3 +2,4 @@
 if(TARGET sl_card_model)
   sl_hls_test(lane LINK sl_lane_check)
 endif()
+sl_hls_test(pipeline_ports LINK sl_hls_card)
