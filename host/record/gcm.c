@@ -194,3 +194,47 @@ sl_err sl_gcm_open(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], co
         sl_wipe(out, len);
     return err;
 }
+
+/* ---- messages by position ---- */
+
+bool sl_gcm_has_positions(const struct sl_gcm_engine *engine)
+{
+    return engine->crypt_at != NULL;
+}
+
+sl_err sl_gcm_hash_begin(struct sl_gcm_key *key, uint8_t hash[SL_GCM_HASH_BYTES], const void *aad, size_t aad_len)
+{
+    if (!sl_gcm_has_positions(key->engine))
+        return SL_ERR_UNSUPPORTED;
+    if (aad_len > SL_GCM_AAD_MAX)
+        return SL_ERR_INVALID;
+    return key->engine->hash_begin(key, hash, aad, aad_len);
+}
+
+sl_err sl_gcm_crypt_at(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], uint64_t at, uint8_t hash[SL_GCM_HASH_BYTES],
+                       const uint8_t *in, uint8_t *out, size_t len, bool encrypt)
+{
+    if (!sl_gcm_has_positions(key->engine))
+        return SL_ERR_UNSUPPORTED;
+    if (at > SL_GCM_TEXT_MAX || len > SL_GCM_TEXT_MAX - at) /* G15 */
+        return SL_ERR_LIMIT;
+    return len > 0 ? key->engine->crypt_at(key, iv, at, hash, in, out, len, encrypt) : SL_OK;
+}
+
+sl_err sl_gcm_hash_join(struct sl_gcm_key *key, uint8_t hash[SL_GCM_HASH_BYTES], uint64_t from,
+                        const uint8_t later[SL_GCM_HASH_BYTES], uint64_t to)
+{
+    if (!sl_gcm_has_positions(key->engine))
+        return SL_ERR_UNSUPPORTED;
+    if (to < from)
+        return SL_ERR_INVALID;
+    return key->engine->hash_join(key, hash, to / 16 - from / 16, later);
+}
+
+sl_err sl_gcm_hash_tag(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], const uint8_t hash[SL_GCM_HASH_BYTES],
+                       size_t aad_len, uint64_t text_len, uint8_t tag[SL_GCM_TAG_BYTES])
+{
+    if (!sl_gcm_has_positions(key->engine))
+        return SL_ERR_UNSUPPORTED;
+    return key->engine->hash_tag(key, iv, hash, aad_len, text_len, tag);
+}

@@ -78,3 +78,28 @@ sl_err sl_gcm_seal(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], co
 /* SL_ERR_AUTH: the tag is wrong; out is zeroed then, and on every other error. */
 sl_err sl_gcm_open(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], const void *aad, size_t aad_len, const uint8_t *in,
                    uint8_t *out, size_t len, const uint8_t tag[SL_GCM_TAG_BYTES]);
+
+/*
+ * A message by position, for whoever gets its text in any order. Where the streams above keep keystream and position between calls,
+ * here the caller keeps a hash (16 bytes, opaque; secret) and knows the position; offsets count the bytes of the text from its
+ * first.
+ *
+ *   sl_gcm_hash_begin            the hash of [0, 0)
+ *   sl_gcm_crypt_at              the hash of [0, at) becomes that of [0, at + len); the text goes through the keystream
+ *   sl_gcm_hash_join             the hash of [0, from) and that of [from, to), begun with zeros, become that of [0, to)
+ *   sl_gcm_hash_tag              the tag that belongs to the hash of [0, text_len)
+ *
+ * sl_gcm_crypt_at: hash may be NULL, when the text was hashed before. encrypt says which side of it is hashed: what comes out, or
+ * (false) what comes in. in == out is allowed, other overlap is not. Errors: SL_ERR_UNSUPPORTED: the engine has no random access
+ * (sl_gcm_has_positions says so; ipsec-mb does not). SL_ERR_INVALID, SL_ERR_LIMIT as above, SL_ERR_CRYPTO; after these hash and out
+ * have no meaning.
+ */
+enum { SL_GCM_HASH_BYTES = 16 };
+bool sl_gcm_has_positions(const struct sl_gcm_engine *engine);
+sl_err sl_gcm_hash_begin(struct sl_gcm_key *key, uint8_t hash[SL_GCM_HASH_BYTES], const void *aad, size_t aad_len);
+sl_err sl_gcm_crypt_at(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], uint64_t at, uint8_t hash[SL_GCM_HASH_BYTES],
+                       const uint8_t *in, uint8_t *out, size_t len, bool encrypt);
+sl_err sl_gcm_hash_join(struct sl_gcm_key *key, uint8_t hash[SL_GCM_HASH_BYTES], uint64_t from,
+                        const uint8_t later[SL_GCM_HASH_BYTES], uint64_t to);
+sl_err sl_gcm_hash_tag(struct sl_gcm_key *key, const uint8_t iv[SL_GCM_IV_BYTES], const uint8_t hash[SL_GCM_HASH_BYTES],
+                       size_t aad_len, uint64_t text_len, uint8_t tag[SL_GCM_TAG_BYTES]);

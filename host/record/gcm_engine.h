@@ -30,6 +30,15 @@ struct sl_gcm_engine {
     /* SL_ERR_AUTH leaves plaintext in out: gcm.c wipes it. */
     sl_err (*open)(struct sl_gcm_key *key, const uint8_t *iv, const uint8_t *aad, size_t aad_len, const uint8_t *in, uint8_t *out,
                    size_t len, const uint8_t *tag);
+
+    /* By position; all four or none. A hash ends in a block that is begun: XORed in, and not yet multiplied. */
+    sl_err (*hash_begin)(struct sl_gcm_key *key, uint8_t *hash, const uint8_t *aad, size_t aad_len);
+    sl_err (*crypt_at)(struct sl_gcm_key *key, const uint8_t *iv, uint64_t at, uint8_t *hash, const uint8_t *in, uint8_t *out,
+                       size_t len, bool encrypt);
+    /* hash times H^blocks, plus later */
+    sl_err (*hash_join)(struct sl_gcm_key *key, uint8_t *hash, uint64_t blocks, const uint8_t *later);
+    sl_err (*hash_tag)(struct sl_gcm_key *key, const uint8_t *iv, const uint8_t *hash, size_t aad_len, uint64_t text_len,
+                       uint8_t *tag);
 };
 
 #ifdef SL_GCM_X86

@@ -716,21 +716,31 @@ INLINE void crypt_piece(const struct x86_key *k, int rounds, struct x86_stream *
     s->counter = counter;
 }
 
-static sl_err x86_encrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *in, uint8_t *out, size_t len)
+static void x86_encrypt_piece(struct sl_gcm_key *key, struct x86_stream *s, const uint8_t *in, uint8_t *out, size_t len)
 {
     if (key->rounds == 10)
-        crypt_piece(x86_key(key), 10, x86_stream(s), in, out, len, true);
+        crypt_piece(x86_key(key), 10, s, in, out, len, true);
     else
-        crypt_piece(x86_key(key), 14, x86_stream(s), in, out, len, true);
+        crypt_piece(x86_key(key), 14, s, in, out, len, true);
+}
+
+static void x86_decrypt_piece(struct sl_gcm_key *key, struct x86_stream *s, const uint8_t *in, uint8_t *out, size_t len)
+{
+    if (key->rounds == 10)
+        crypt_piece(x86_key(key), 10, s, in, out, len, false);
+    else
+        crypt_piece(x86_key(key), 14, s, in, out, len, false);
+}
+
+static sl_err x86_encrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *in, uint8_t *out, size_t len)
+{
+    x86_encrypt_piece(key, x86_stream(s), in, out, len);
     return SL_OK;
 }
 
 static sl_err x86_decrypt(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *in, uint8_t *out, size_t len)
 {
-    if (key->rounds == 10)
-        crypt_piece(x86_key(key), 10, x86_stream(s), in, out, len, false);
-    else
-        crypt_piece(x86_key(key), 14, x86_stream(s), in, out, len, false);
+    x86_decrypt_piece(key, x86_stream(s), in, out, len);
     return SL_OK;
 }
 
@@ -752,6 +762,65 @@ static sl_err x86_finish(struct sl_gcm_key *key, struct sl_gcm_stream *s, uint8_
 static sl_err x86_verify(struct sl_gcm_key *key, struct sl_gcm_stream *s, const uint8_t *tag)
 {
     return compare_tags(stream_tag(x86_key(key), x86_stream(s)), load_block(tag));
+}
+
+/* ---- messages by position ---- */
+
+static sl_err x86_hash_begin(struct sl_gcm_key *key, uint8_t *hash, const uint8_t *aad, size_t aad_len)
+{
+    store_block(hash, hash_aad(x86_key(key), aad, aad_len));
+    return SL_OK;
+}
+
+/* A stream is set up as it would be at this position. What is in the block that is begun is in the hash already: sums commute. */
+static sl_err x86_crypt_at(struct sl_gcm_key *key, const uint8_t *iv, uint64_t at, uint8_t *hash, const uint8_t *in, uint8_t *out,
+                           size_t len, bool encrypt)
+{
+    const struct x86_key *k = x86_key(key);
+    struct x86_stream s;
+    s.counter = _mm_add_epi32(first_counter(iv), block_number((int)(1 + at / BLOCK)));
+    s.hash = hash != NULL ? load_block(hash) : _mm_setzero_si128();
+    s.partial = _mm_setzero_si128();
+    s.text_len = at;
+    if (at % BLOCK != 0) {
+        s.key = encrypt_block(k, (int)key->rounds, reversed(s.counter));
+        s.counter = _mm_add_epi32(s.counter, block_number(1));
+    }
+    if (encrypt)
+        x86_encrypt_piece(key, &s, in, out, len);
+    else
+        x86_decrypt_piece(key, &s, in, out, len);
+    if (hash != NULL)
+        store_block(hash, _mm_xor_si128(s.hash, reversed(s.partial)));
+    s.key = _mm_setzero_si128();
+    __asm__ volatile("" : : "r"(&s) : "memory"); /* the keystream is not to stay behind on the stack */
+    return SL_OK;
+}
+
+/* h^n is made of squares; rare, and n is small. */
+static sl_err x86_hash_join(struct sl_gcm_key *key, uint8_t *hash, uint64_t blocks, const uint8_t *later)
+{
+    __m128i y = load_block(hash), square = load_block(x86_key(key)->power[BATCH]);
+    for (; blocks != 0; blocks >>= 1) {
+        if ((blocks & 1) != 0)
+            y = multiply(y, square);
+        square = multiply(square, square);
+    }
+    store_block(hash, _mm_xor_si128(y, load_block(later)));
+    return SL_OK;
+}
+
+static sl_err x86_hash_tag(struct sl_gcm_key *key, const uint8_t *iv, const uint8_t *hash, size_t aad_len, uint64_t text_len,
+                           uint8_t *tag)
+{
+    struct x86_stream s;
+    s.hash = load_block(hash);
+    s.partial = _mm_setzero_si128();
+    s.mask = encrypt_block(x86_key(key), (int)key->rounds, reversed(first_counter(iv)));
+    s.aad_len = aad_len;
+    s.text_len = text_len;
+    store_block(tag, stream_tag(x86_key(key), &s));
+    return SL_OK;
 }
 
 /* ---- keys ---- */
@@ -843,4 +912,8 @@ static sl_err x86_key_init(struct sl_gcm_key *key, const uint8_t *bytes, size_t 
                                          .finish = x86_finish,                                                                     \
                                          .verify = x86_verify,                                                                     \
                                          .seal = x86_seal,                                                                         \
-                                         .open = x86_open}
+                                         .open = x86_open,                                                                         \
+                                         .hash_begin = x86_hash_begin,                                                             \
+                                         .crypt_at = x86_crypt_at,                                                                 \
+                                         .hash_join = x86_hash_join,                                                               \
+                                         .hash_tag = x86_hash_tag}
