@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/card.hpp"
 
+#include <initializer_list>
 #include <stdlib.h>
 
 #include "pipeline/card_kernels.hpp"
@@ -39,6 +40,14 @@ volatile ring_line *ring_of(void *memory)
 /* What the lists of processes take: PORT is a port or argument of the kernel, `k` the struct that has it. */
 #define PORT(name)             k.name
 #define CALL(name, depth, ...) __VA_ARGS__;
+#define IF_LOOK(name, depth, ...)                                                                                                  \
+    if (look)                                                                                                                      \
+        __VA_ARGS__;
+
+enum : unsigned {
+    page_rounds = 8,
+    calm_rounds = 64 /* more than anything stays in a process beside its streams */
+};
 
 void step_control(card_control &k)
 {
@@ -47,11 +56,14 @@ void step_control(card_control &k)
     CARD_CONTROL_PROCESSES(CALL, CALL, PORT)
 }
 
+/* The page is looked at less often than a process is called, as on the card. The mirror's two lines an item go in one round. */
 void step_packets(card_lane &k)
 {
     packets_kernel_state &s = k.packets;
     packets_streams &x = k.packets_internal;
-    CARD_PACKETS_PROCESSES(CALL, CALL, PORT)
+    const bool look = k.rounds++ % page_rounds == 0;
+    CARD_PACKETS_PROCESSES(CALL, IF_LOOK, PORT)
+    mirror_writer(s.mirror, k.mirror, k.mirror_lines, k.lane, mirror_writer_in{k.mirror_head, k.mirror_data, x.mirror_read});
 }
 
 void step_lane(card_lane &k)
@@ -71,6 +83,7 @@ void step_state(card_lane &k)
     CARD_STATE_PROCESSES(CALL, PORT)
 }
 
+#undef IF_LOOK
 #undef CALL
 #undef PORT
 
@@ -108,10 +121,18 @@ bool empty(state_streams &x)
     return all;
 }
 
-bool at_rest(card_lane &k)
+/* The lane and its memory. */
+bool is_calm(card_lane &k)
 {
     return empty(k.inner_ports) && empty(k.inner_streams) && empty(k.outer_streams.requests, k.outer_streams.replies) &&
-           empty(k.state_internal) && !k.state.acks.waits &&
+           empty(k.state_internal) && !k.state.acks.waits && !k.outer.link.waits && k.outer.link.lines == 0 &&
+           !k.outer.mirror.second &&
+           empty(k.rx, k.inject, k.transmit, k.command, k.memory_write, k.state_index, k.state_ack, k.state_line, k.state_write);
+}
+
+bool at_rest(card_lane &k)
+{
+    return is_calm(k) &&
            empty(k.packets_internal.written, k.packets_internal.from_card_read, k.packets_internal.mirror_read,
                  k.packets_internal.lines, k.packets_internal.progress) &&
            k.packets.receiver.phase == packet_data && k.packets.mirror.phase == mirror_phase::head &&
@@ -129,7 +150,17 @@ bool at_rest(card_control &k)
     return all;
 }
 
-enum : unsigned { settle_steps = 32 }; /* for what processes hold beside their streams */
+/* A lane in which nothing is under way rests: it is not called until something comes; only its clock goes on. */
+void step_lane_unless_calm(card_lane &k)
+{
+    if (k.calm >= calm_rounds && empty(k.rx, k.inject, k.transmit, k.command, k.memory_write)) {
+        session_counters(k.inner.counters, k.inner_streams.counts, k.inner_ports.counter_commands, k.inner_ports.counter_answers);
+        return;
+    }
+    step_lane(k);
+    step_state(k);
+    k.calm = is_calm(k) ? k.calm + 1 : 0;
+}
 
 } // namespace
 
@@ -182,14 +213,13 @@ void card_model::step()
     step_control(m_kernels->control);
     for (card_lane &lane : m_kernels->lane) {
         step_packets(lane);
-        step_lane(lane);
-        step_state(lane);
+        step_lane_unless_calm(lane);
     }
 }
 
 bool card_model::idle()
 {
-    for (unsigned i = 0; i < settle_steps; i++) {
+    for (unsigned i = 0; i < calm_rounds; i++) {
         if (!at_rest(m_kernels->control) || !at_rest(m_kernels->lane[0]) || !at_rest(m_kernels->lane[1]))
             return false;
         step();

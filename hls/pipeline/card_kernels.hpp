@@ -41,6 +41,9 @@ struct card_lane {
     memory_port to_card, from_card, mirror, page;
     uint32_t to_card_lines, from_card_lines, mirror_lines;
     uint8_t lane; /* as sluice_packets is told it */
+
+    uint32_t rounds = 0;
+    unsigned calm = 0; /* rounds in which nothing was under way */
 };
 
 /* The same for control. */
