@@ -17,7 +17,7 @@
 namespace card
 {
 
-enum : unsigned { ring_bytes = 128, cells_bytes = cells_max * block_bytes };
+enum : unsigned { ring_bytes = 128, cells_bytes = cells_max * block_bytes, ghash_items_max = cells_max + 1 };
 
 /* The cells of the text bytes that lie in [from, to) of the beat; the first of them is byte `offset` of the record's text. */
 inline text_range cut_text(unsigned from, unsigned to, unsigned offset)
@@ -68,6 +68,24 @@ inline void word_to_bytes(uint32_t word, uint8_t p[4])
     p[3] = static_cast<uint8_t>(word);
 }
 
+inline gf128 gf128_from_bytes(const uint8_t byte[block_bytes])
+{
+#pragma HLS INLINE
+    const gf128 x = {{static_cast<uint64_t>(word_from_bytes(byte)) << 32 | word_from_bytes(byte + 4),
+                      static_cast<uint64_t>(word_from_bytes(byte + 8)) << 32 | word_from_bytes(byte + 12)}};
+    return x;
+}
+
+inline void gf128_to_bytes(const gf128 &x, uint8_t byte[block_bytes])
+{
+#pragma HLS INLINE
+    for (unsigned i = 0; i < 2; i++) {
+#pragma HLS UNROLL
+        word_to_bytes(static_cast<uint32_t>(x.word[i] >> 32), byte + 8 * i);
+        word_to_bytes(static_cast<uint32_t>(x.word[i]), byte + 8 * i + 4);
+    }
+}
+
 namespace portable
 {
 
@@ -112,6 +130,29 @@ inline void take_cells(const uint8_t beat[beat_bytes], uint64_t mask, unsigned b
     for (unsigned i = 0; i < cells_bytes; i++) {
 #pragma HLS UNROLL
         cells[i] = ring.byte[i];
+    }
+}
+
+/* What GHASH takes of a part: its AAD block, if it is given, and the cells, as take_cells() has them; zero behind them. */
+inline void take_items(const uint8_t beat[beat_bytes], uint64_t mask, unsigned by, bool with_aad, const uint8_t aad[block_bytes],
+                       gf128 item[ghash_items_max])
+{
+#pragma HLS INLINE
+    uint8_t bytes[cells_bytes];
+#pragma HLS ARRAY_PARTITION variable = bytes complete
+    take_cells(beat, mask, by, bytes);
+    const gf128 head = gf128_from_bytes(aad), zero = {{0, 0}};
+    gf128 cell[ghash_items_max];
+#pragma HLS ARRAY_PARTITION variable = cell complete
+    for (unsigned i = 0; i < cells_max; i++) {
+#pragma HLS UNROLL
+        cell[i] = gf128_from_bytes(bytes + block_bytes * i);
+    }
+    cell[cells_max] = zero;
+    item[0] = with_aad ? head : cell[0];
+    for (unsigned i = 1; i < ghash_items_max; i++) {
+#pragma HLS UNROLL
+        item[i] = with_aad ? cell[i - 1] : cell[i];
     }
 }
 

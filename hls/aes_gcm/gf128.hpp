@@ -213,5 +213,25 @@ inline gf128_powers gf128_all_powers(const gf128 &h)
     return p;
 }
 
+/* weights.hpp has the stages. */
+inline weight_result gf128_weight(const gf128 &h, unsigned exponent)
+{
+#pragma HLS INLINE
+    const gf128_powers powers = gf128_all_powers(h);
+    gf128 factor[weight_digits];
+#pragma HLS ARRAY_PARTITION variable = factor complete
+    for (unsigned i = 0; i < weight_digits; i++) {
+#pragma HLS UNROLL
+        factor[i] = powers.power[i][exponent >> 2 * i & 3];
+    }
+    weight_result r;
+    r.h[0] = powers.power[0][1];
+    r.h[1] = powers.power[0][2];
+    r.h[2] = powers.power[0][3];
+    r.h[3] = powers.power[1][1];
+    r.weight = gf128_product(factor);
+    return r;
+}
+
 } // namespace portable
 } // namespace card

@@ -26,7 +26,7 @@
 namespace card
 {
 
-enum : unsigned { ghash_multipliers = 4, ghash_items_max = 6 };
+enum : unsigned { ghash_multipliers = 4 };
 
 /*
  *   stage 1       bytes that do not count to zero (1 LUT level), first half of the log shifters (2)
@@ -48,23 +48,9 @@ struct ghash_items {
 inline ghash_items list_items(const ghash_job &job, const text_range &text, bool with_aad, const uint8_t aad[block_bytes])
 {
 #pragma HLS INLINE
-    uint8_t bytes[cells_bytes];
-#pragma HLS ARRAY_PARTITION variable = bytes complete
-    leaf::take_cells(job.byte, job.fresh & mask_range(text.from, text.to), static_cast<unsigned>(text.at) % ring_bytes, bytes);
-    const gf128 head = gf128_from_bytes(aad);
-    gf128 cell[ghash_items_max];
-#pragma HLS ARRAY_PARTITION variable = cell complete
-    for (unsigned i = 0; i < cells_max; i++) {
-#pragma HLS UNROLL
-        cell[i] = gf128_from_bytes(bytes + block_bytes * i);
-    }
-    cell[cells_max] = gf128_zero();
     ghash_items list;
-    list.item[0] = with_aad ? head : cell[0];
-    for (unsigned i = 1; i < ghash_items_max; i++) {
-#pragma HLS UNROLL
-        list.item[i] = with_aad ? cell[i - 1] : cell[i];
-    }
+    leaf::take_items(job.byte, job.fresh & mask_range(text.from, text.to), static_cast<unsigned>(text.at) % ring_bytes, with_aad,
+                     aad, list.item);
     list.count = text.cells + (with_aad ? 1u : 0u);
     return list;
 }

@@ -42,9 +42,10 @@ struct keystream_job {
 };
 
 struct keystream_result {
-    uint8_t byte[beat_bytes];       /* the keystream where the text is; zero elsewhere */
-    uint8_t tag_mask[16];           /* E(key_a, nonce_a || 1): masks the tag */
-    uint8_t zero_a[16], zero_b[16]; /* E(key, nonce || 0), which GCM never uses: the mirror's keys. Zero where not built in */
+    uint8_t byte[beat_bytes]; /* the keystream where the text is; zero elsewhere */
+    uint8_t tag_mask[16];     /* E(key_a, nonce_a || 1): masks the tag */
+    /* E(key, nonce || 0), which GCM never uses: the mirror's keys. Zero where not built in; b's is a's if b has no cells. */
+    uint8_t zero_a[16], zero_b[16];
 };
 
 /* An element of GF(2^128) as GCM writes it (SP 800-38D section 6.3): word[0] holds bytes 0..7, big-endian, so its top bit is x^0.

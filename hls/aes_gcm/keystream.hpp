@@ -58,7 +58,7 @@ template <unsigned extra> keystream_result make_keystream(const keystream_job &j
     }
     if (extra & with_zero) {
         use_b[zero_lane] = false;
-        use_b[zero_lane + 1] = true;
+        use_b[zero_lane + 1] = b.cells > 0;
         counter[zero_lane] = counter[zero_lane + 1] = 0;
     }
     leaf::counter_lanes<lanes>(job, counter, use_b, block);

@@ -26,41 +26,10 @@ namespace card
 
 constexpr unsigned weights_depth = 1 + gf128_mul_depth + 2 + 3 * gf128_mul_depth;
 
-inline gf128 gf128_from_bytes(const uint8_t byte[block_bytes])
-{
-#pragma HLS INLINE
-    const gf128 x = {{static_cast<uint64_t>(word_from_bytes(byte)) << 32 | word_from_bytes(byte + 4),
-                      static_cast<uint64_t>(word_from_bytes(byte + 8)) << 32 | word_from_bytes(byte + 12)}};
-    return x;
-}
-
-inline void gf128_to_bytes(const gf128 &x, uint8_t byte[block_bytes])
-{
-#pragma HLS INLINE
-    for (unsigned i = 0; i < 2; i++) {
-#pragma HLS UNROLL
-        word_to_bytes(static_cast<uint32_t>(x.word[i] >> 32), byte + 8 * i);
-        word_to_bytes(static_cast<uint32_t>(x.word[i]), byte + 8 * i + 4);
-    }
-}
-
 inline weight_result make_weight(const weight_job &job)
 {
 #pragma HLS INLINE
-    const gf128_powers &powers = leaf::gf128_all_powers(gf128_from_bytes(job.h));
-    gf128 factor[weight_digits];
-#pragma HLS ARRAY_PARTITION variable = factor complete
-    for (unsigned i = 0; i < weight_digits; i++) {
-#pragma HLS UNROLL
-        factor[i] = powers.power[i][job.exponent >> 2 * i & 3];
-    }
-    weight_result r;
-    r.h[0] = powers.power[0][1];
-    r.h[1] = powers.power[0][2];
-    r.h[2] = powers.power[0][3];
-    r.h[3] = powers.power[1][1];
-    r.weight = leaf::gf128_product(factor);
-    return r;
+    return leaf::gf128_weight(gf128_from_bytes(job.h), job.exponent);
 }
 
 /* No state. */

@@ -219,7 +219,7 @@ class gcm_run
                     must((covered >> p & 1) || streams[i].byte[p] == 0);
                 mask[static_cast<size_t>(w.record_a)].assign(streams[i].tag_mask, streams[i].tag_mask + 16);
                 memcpy(out[static_cast<size_t>(w.record_a)].zero, streams[i].zero_a, 16);
-                if (w.record_b >= 0)
+                if (w.stream.layout.b.cells > 0)
                     memcpy(out[static_cast<size_t>(w.record_b)].zero, streams[i].zero_b, 16);
             }
             card::gf128 &a = sum[static_cast<size_t>(w.record_a)];
