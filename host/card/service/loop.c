@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "card/service/loop.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "card/numbers.h"
+
+enum {
+    BURST = 64,
+    CLOSED_MAX_DEFAULT = 65536,
+    LINGER_S = 1, /* between the last FIN and the removal: for the acknowledgements behind it */
+    IDLE_NS = 1000 * 1000,
+    QUIET_NS = 20 * 1000 * 1000, /* sleep when no session is installed: no event can come */
+    SNAPSHOT_NS = 2 * 1000 * 1000,
+    APPLICATION_DATA = 23
+};
+
+/* A cookie is a batch and the number of the command in it; without a batch, one of the loop's own commands. */
+enum own_command { OWN_QUERY = 1, OWN_REMOVE = 2 };
+static_assert(SL_CARD_BATCH <= 16, "four bits of the cookie");
+static_assert(SL_CARD_BATCH * sizeof(struct sl_engine_command) <= SL_SECRET_MAX, "a batch is one block");
+
+struct sl_card_waiter {
+    pthread_cond_t done;
+};
+
+struct sl_card_loop {
+    struct sl_card_loop_options options;
+    const struct sl_clock *clock;
+    struct sl_engine *engine; /* the thread's; NULL: the engine died and was closed */
+    pthread_t thread;
+
+    pthread_mutex_t queue_lock;
+    pthread_cond_t work;
+    struct sl_card_batch *first, **end; /* submitted by handlers */
+    bool asleep, stopping;
+
+    pthread_mutex_t table_lock;
+    struct sl_card_sessions *table;
+    struct sl_card_snapshot snapshot;
+    uint64_t snapshot_ns;
+
+    /* The thread's alone. */
+    struct sl_card_batch *head, **tail; /* taken from the queue, not wholly submitted */
+    size_t under_way;                   /* commands that the engine has taken */
+    uint64_t commands, swept_s;
+    bool dead;
+};
+
+/* ---- batches ---- */
+
+sl_err sl_card_batch_new(struct sl_card_batch **out)
+{
+    struct sl_card_batch *batch = aligned_alloc(16, (sizeof *batch + 15) & ~(size_t)15);
+    void *commands = NULL;
+
+    if (batch == NULL)
+        return SL_ERR_NOMEM;
+    memset(batch, 0, sizeof *batch);
+    if (sl_secret_alloc(SL_CARD_BATCH * sizeof(struct sl_engine_command), &commands) != SL_OK) {
+        free(batch);
+        return SL_ERR_NOMEM;
+    }
+    batch->commands = commands;
+    *out = batch;
+    return SL_OK;
+}
+
+void sl_card_batch_free(struct sl_card_batch *batch)
+{
+    if (batch == NULL)
+        return;
+    sl_secret_free(batch->commands);
+    free(batch);
+}
+
+struct sl_engine_command *sl_card_batch_slot(struct sl_card_batch *batch)
+{
+    struct sl_engine_command *command = &batch->commands[batch->count];
+    memset(command, 0, sizeof *command);
+    memset(&batch->extra[batch->count], 0, sizeof batch->extra[0]);
+    return command;
+}
+
+sl_err sl_card_waiter_new(struct sl_card_waiter **out)
+{
+    struct sl_card_waiter *waiter = malloc(sizeof *waiter);
+    if (waiter == NULL)
+        return SL_ERR_NOMEM;
+    pthread_cond_init(&waiter->done, NULL);
+    *out = waiter;
+    return SL_OK;
+}
+
+void sl_card_waiter_free(struct sl_card_waiter *waiter)
+{
+    if (waiter == NULL)
+        return;
+    pthread_cond_destroy(&waiter->done);
+    free(waiter);
+}
+
+void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *batch, struct sl_card_waiter *waiter)
+{
+    batch->waiter = waiter;
+    batch->next = NULL;
+    batch->submitted = batch->completed = 0;
+    batch->done = batch->count == 0;
+    if (batch->done)
+        return;
+    pthread_mutex_lock(&loop->queue_lock);
+    *loop->end = batch;
+    loop->end = &batch->next;
+    bool wake = loop->asleep;
+    pthread_mutex_unlock(&loop->queue_lock);
+    if (wake)
+        pthread_cond_signal(&loop->work);
+}
+
+void sl_card_loop_wait(struct sl_card_loop *loop, const struct sl_card_batch *batch, struct sl_card_waiter *waiter)
+{
+    pthread_mutex_lock(&loop->queue_lock);
+    while (!batch->done)
+        pthread_cond_wait(&waiter->done, &loop->queue_lock);
+    pthread_mutex_unlock(&loop->queue_lock);
+}
+
+static void batch_done(struct sl_card_loop *loop, struct sl_card_batch *batch)
+{
+    pthread_mutex_lock(&loop->queue_lock);
+    batch->done = true;
+    pthread_cond_broadcast(&batch->waiter->done); /* within the lock: the waiter may free it right after */
+    pthread_mutex_unlock(&loop->queue_lock);
+}
+
+/* ---- time ---- */
+
+static uint64_t mono(const struct sl_card_loop *loop)
+{
+    return loop->clock->mono_ns(loop->clock->arg);
+}
+
+static uint64_t wall(const struct sl_card_loop *loop)
+{
+    return loop->clock->wall_ns(loop->clock->arg);
+}
+
+/* ---- what the loop tells ---- */
+
+static void tell(struct sl_card_loop *loop, const struct sl_card_told *events, size_t count, uint64_t lost)
+{
+    if (loop->options.hooks.events != NULL && (count > 0 || lost > 0))
+        loop->options.hooks.events(loop->options.hooks.arg, events, count, lost);
+}
+
+/* Puts a session that is no longer in the engine among the closed ones. The table is locked. */
+static void close_session(struct sl_card_loop *loop, struct sl_card_session *s, enum sl_card_close reason,
+                          const struct sl_engine_lane_counters *counters, struct sl_card_told *told)
+{
+    struct sl_card_closed closed = {
+        .flow = s->flow, .reason = (uint8_t)reason, .installed_wall_ns = s->installed_wall_ns, .closed_wall_ns = wall(loop)};
+    if (counters != NULL)
+        memcpy(closed.lane, counters, sizeof closed.lane);
+    if (told != NULL) {
+        *told = (struct sl_card_told){
+            .kind = SL_CARD_EVENT_CLOSED, .detail = (uint32_t)reason, .flow = s->flow, .wall_ns = closed.closed_wall_ns};
+        memcpy(told->counters, closed.lane, sizeof told->counters);
+    }
+    if (s->extra.openoffload)
+        sl_card_closed_push(loop->table, &closed);
+    sl_card_sessions_remove(loop->table, s);
+}
+
+/* ---- completions ---- */
+
+static void installed(struct sl_card_loop *loop, const struct sl_engine_command *c, const struct sl_card_extra *extra,
+                      struct sl_engine_completion *result)
+{
+    struct sl_card_session *s = NULL;
+    if (sl_card_sessions_add(loop->table, c->flow, &s) != SL_OK) {
+        /* Out of memory: what can't be listed may not stay. A removal needs no memory here. */
+        struct sl_engine_command remove = {.op = SL_ENGINE_REMOVE, .cookie = OWN_REMOVE, .flow = c->flow};
+        if (sl_engine_submit(loop->engine, &remove) == SL_OK)
+            loop->under_way++;
+        result->status = SL_ERR_NOMEM;
+        return;
+    }
+    s->key = c->key;
+    s->extra = *extra;
+    s->action = c->action;
+    s->installed_ns = mono(loop);
+    s->installed_wall_ns = wall(loop);
+    if (extra->idle_timeout_s > 0)
+        sl_card_sessions_deadline(loop->table, s, s->installed_ns / SL_NS_PER_S + extra->idle_timeout_s + 1);
+}
+
+/* A command of a handler has completed. The table is locked. */
+static void command_done(struct sl_card_loop *loop, struct sl_card_batch *batch, size_t slot,
+                         const struct sl_engine_completion *completion)
+{
+    struct sl_engine_completion *result = &batch->results[slot];
+    const struct sl_engine_command *c = &batch->commands[slot];
+    struct sl_card_session *s = NULL;
+
+    *result = *completion;
+    if (result->status == SL_OK) {
+        switch (c->op) {
+        case SL_ENGINE_INSTALL:
+            installed(loop, c, &batch->extra[slot], result);
+            break;
+        case SL_ENGINE_CHANGE:
+            if ((s = sl_card_sessions_find(loop->table, c->flow)) != NULL)
+                s->action = c->action;
+            break;
+        case SL_ENGINE_REMOVE:
+            if ((s = sl_card_sessions_find(loop->table, c->flow)) != NULL)
+                sl_card_sessions_remove(loop->table, s);
+            break;
+        case SL_ENGINE_RESET:
+            sl_card_sessions_clear(loop->table);
+            break;
+        default:
+            break;
+        }
+    }
+    loop->commands++;
+    batch->completed++;
+}
+
+/* When the session was last used; later than that plus its time-out it is closed. */
+static uint64_t last_used(const struct sl_card_session *s, const struct sl_engine_lane_counters *lane)
+{
+    uint64_t last = s->installed_ns;
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
+        last = lane[i].last_ns > last ? lane[i].last_ns : last;
+    return last;
+}
+
+/* One of the loop's own commands has completed. Returns whether told is an event. The table is locked. */
+static bool own_done(struct sl_card_loop *loop, const struct sl_engine_completion *c, struct sl_card_told *told)
+{
+    struct sl_card_session *s = sl_card_sessions_find(loop->table, c->flow);
+
+    if (s == NULL || c->status != SL_OK) /* a handler was quicker */
+        return false;
+    if (c->cookie == OWN_REMOVE) {
+        close_session(loop, s, s->close, c->lane, told);
+        return true;
+    }
+    uint64_t now_s = mono(loop) / SL_NS_PER_S, until_s = last_used(s, c->lane) / SL_NS_PER_S + s->extra.idle_timeout_s + 1;
+    if (s->extra.idle_timeout_s > 0 && until_s <= now_s) {
+        s->close = SL_CARD_CLOSE_TIMEOUT;
+        until_s = now_s; /* as soon as possible */
+    }
+    if (s->extra.idle_timeout_s > 0)
+        sl_card_sessions_deadline(loop->table, s, until_s);
+    return false;
+}
+
+static void finish_batches(struct sl_card_loop *loop, struct sl_card_batch **touched, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct sl_card_batch *batch = touched[i];
+        bool again = false; /* told already: not to be touched any more */
+        for (size_t k = 0; k < i; k++)
+            again = again || touched[k] == batch;
+        if (!again && batch->completed == batch->count)
+            batch_done(loop, batch);
+    }
+}
+
+static bool take_completions(struct sl_card_loop *loop)
+{
+    struct sl_engine_completion completions[BURST];
+    struct sl_card_batch *touched[BURST];
+    struct sl_card_told told[BURST];
+    size_t events = 0, batches = 0, n = sl_engine_completions(loop->engine, completions, BURST);
+
+    if (n == 0)
+        return false;
+    loop->under_way -= n;
+    pthread_mutex_lock(&loop->table_lock);
+    for (size_t i = 0; i < n; i++) {
+        struct sl_card_batch *batch = (struct sl_card_batch *)(uintptr_t)(completions[i].cookie & ~(uint64_t)15);
+        if (batch == NULL) {
+            events += own_done(loop, &completions[i], &told[events]);
+            continue;
+        }
+        command_done(loop, batch, completions[i].cookie & 15, &completions[i]);
+        if (batches == 0 || touched[batches - 1] != batch)
+            touched[batches++] = batch;
+    }
+    pthread_mutex_unlock(&loop->table_lock);
+    finish_batches(loop, touched, batches);
+    tell(loop, told, events, 0);
+    return true;
+}
+
+/* ---- commands ---- */
+
+static void take_queue(struct sl_card_loop *loop)
+{
+    pthread_mutex_lock(&loop->queue_lock);
+    if (loop->first != NULL) {
+        *loop->tail = loop->first;
+        loop->tail = loop->end;
+        loop->first = NULL;
+        loop->end = &loop->first;
+    }
+    pthread_mutex_unlock(&loop->queue_lock);
+}
+
+/* Completes the next command of a batch without the engine. */
+static void refuse(struct sl_card_loop *loop, struct sl_card_batch *batch, sl_err status)
+{
+    const struct sl_engine_command *c = &batch->commands[batch->submitted++];
+    struct sl_engine_completion completion = {.flow = c->flow, .op = c->op, .status = status};
+
+    pthread_mutex_lock(&loop->table_lock);
+    command_done(loop, batch, batch->submitted - 1, &completion);
+    pthread_mutex_unlock(&loop->table_lock);
+    if (batch->completed == batch->count)
+        batch_done(loop, batch);
+}
+
+/* What the engine can't know: a session may only transcode with keys, and new keys are of its TLS version. SL_ERR_AGAIN: commands
+ * under way may still decide. */
+static sl_err check_keys(struct sl_card_loop *loop, const struct sl_engine_command *c, const struct sl_card_extra *extra)
+{
+    bool transcode = c->op == SL_ENGINE_CHANGE && c->action == SL_CARD_SESSION_TRANSCODE;
+    sl_err err = SL_OK;
+
+    if (!transcode && c->op != SL_ENGINE_KEYS)
+        return SL_OK;
+    if (loop->under_way > 0)
+        return SL_ERR_AGAIN;
+    pthread_mutex_lock(&loop->table_lock);
+    const struct sl_card_session *s = sl_card_sessions_find(loop->table, c->flow);
+    if (s == NULL)
+        err = SL_ERR_NOT_FOUND;
+    else if (transcode ? s->extra.tls == SL_CARD_NO_TLS : s->extra.tls != extra->tls)
+        err = SL_ERR_INVALID;
+    pthread_mutex_unlock(&loop->table_lock);
+    return err;
+}
+
+static void engine_died(struct sl_card_loop *loop);
+
+static sl_err open_again(struct sl_card_loop *loop)
+{
+    struct sl_diag diag = {""};
+    sl_engine_close(loop->engine);
+    loop->engine = NULL;
+    sl_err err = loop->options.open(loop->options.arg, &loop->engine, &diag);
+    if (err) {
+        sl_log(SL_LOG_ERROR, "card", "the card can't be opened again", SL_STR("reason", diag.text));
+        return SL_ERR_UNAVAILABLE;
+    }
+    loop->dead = false;
+    pthread_mutex_lock(&loop->table_lock);
+    sl_engine_info(loop->engine, &loop->snapshot.info);
+    pthread_mutex_unlock(&loop->table_lock);
+    sl_log(SL_LOG_INFO, "card", "the card was opened again");
+    return SL_OK;
+}
+
+/* The next command of the batch, to the engine. SL_ERR_AGAIN: later. */
+static sl_err submit_next(struct sl_card_loop *loop, struct sl_card_batch *batch)
+{
+    struct sl_engine_command *c = &batch->commands[batch->submitted];
+    sl_err err;
+
+    if (loop->dead && c->op == SL_ENGINE_RESET) {
+        if (loop->under_way > 0) /* they complete with an error first */
+            return SL_ERR_AGAIN;
+        refuse(loop, batch, open_again(loop)); /* one that was opened is as after a reset */
+        return SL_OK;
+    }
+    err = loop->dead ? SL_ERR_UNAVAILABLE : check_keys(loop, c, &batch->extra[batch->submitted]);
+    if (!err) {
+        c->cookie = (uint64_t)(uintptr_t)batch | batch->submitted;
+        err = sl_engine_submit(loop->engine, c);
+    }
+    if (err == SL_ERR_AGAIN)
+        return err;
+    /* The engine has its copy. What the completion needs of the command holds no keys. */
+    if (c->op == SL_ENGINE_INSTALL)
+        sl_wipe(c->state, sizeof c->state);
+    else if (c->op == SL_ENGINE_KEYS)
+        sl_wipe(&c->keys, sizeof c->keys);
+    if (err == SL_ERR_UNAVAILABLE && !loop->dead)
+        engine_died(loop);
+    if (err) {
+        refuse(loop, batch, err);
+    } else {
+        loop->under_way++;
+        batch->submitted++;
+    }
+    return SL_OK;
+}
+
+static bool give_commands(struct sl_card_loop *loop)
+{
+    bool any = false;
+    take_queue(loop);
+    while (loop->head != NULL) {
+        struct sl_card_batch *batch = loop->head, *next = batch->next;
+        size_t count = batch->count; /* once its last command is given, the batch may be done and gone */
+        for (size_t i = batch->submitted; i < count; i++) {
+            if (submit_next(loop, batch) == SL_ERR_AGAIN)
+                return any;
+            any = true;
+        }
+        loop->head = next;
+        if (next == NULL)
+            loop->tail = &loop->head;
+    }
+    return any;
+}
+
+/* ---- deadlines ---- */
+
+static bool watch_deadlines(struct sl_card_loop *loop)
+{
+    uint64_t due[BURST], now_s = mono(loop) / SL_NS_PER_S;
+    if (now_s == loop->swept_s)
+        return false;
+    pthread_mutex_lock(&loop->table_lock);
+    size_t n = sl_card_sessions_due(loop->table, now_s, due, BURST);
+    for (size_t i = 0; i < n; i++) {
+        struct sl_card_session *s = sl_card_sessions_find(loop->table, due[i]);
+        struct sl_engine_command c = {.op = s->close != SL_CARD_OPEN ? SL_ENGINE_REMOVE : SL_ENGINE_QUERY, .flow = s->flow};
+        c.cookie = s->close != SL_CARD_OPEN ? OWN_REMOVE : OWN_QUERY;
+        if (sl_engine_submit(loop->engine, &c) == SL_OK)
+            loop->under_way++;
+        else
+            sl_card_sessions_deadline(loop->table, s, now_s + 1);
+    }
+    pthread_mutex_unlock(&loop->table_lock);
+    if (n < BURST)
+        loop->swept_s = now_s;
+    return n > 0;
+}
+
+/* ---- events ---- */
+
+static void note_event(struct sl_card_loop *loop, const struct card_event *e)
+{
+    struct sl_card_session *s = sl_card_sessions_find(loop->table, e->flow);
+
+    if (s == NULL)
+        return;
+    if (e->kind == SL_CARD_EVENT_FIN)
+        s->fin[e->lane & 1] = true;
+    if (!s->extra.openoffload || s->close != SL_CARD_OPEN)
+        return;
+    if (e->kind == SL_CARD_EVENT_RST)
+        s->close = SL_CARD_CLOSE_RST;
+    else if (s->fin[0] && s->fin[1])
+        s->close = SL_CARD_CLOSE_FIN;
+    if (s->close != SL_CARD_OPEN)
+        sl_card_sessions_deadline(loop->table, s, mono(loop) / SL_NS_PER_S + LINGER_S);
+}
+
+static bool take_events(struct sl_card_loop *loop)
+{
+    struct card_event events[BURST];
+    struct sl_card_told told[BURST];
+    size_t n = sl_engine_events(loop->engine, events, BURST);
+    uint64_t lost = 0, now = n > 0 ? wall(loop) : 0;
+
+    if (n == 0)
+        return false;
+    pthread_mutex_lock(&loop->table_lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct card_event *e = &events[i];
+        note_event(loop, e);
+        lost += e->lost;
+        told[i] = (struct sl_card_told){.kind = e->kind,
+                                        .lane = e->lane,
+                                        .detail = e->detail,
+                                        .epoch = e->epoch,
+                                        .flow = e->flow,
+                                        .open_record = e->open_seq,
+                                        .tcp_seq = e->tcp_seq,
+                                        .wall_ns = now};
+    }
+    pthread_mutex_unlock(&loop->table_lock);
+    tell(loop, told, n, lost);
+    return true;
+}
+
+static bool take_mirror(struct sl_card_loop *loop)
+{
+    struct sl_engine_mirror records[BURST];
+    size_t n = sl_engine_mirrored(loop->engine, records, BURST);
+
+    for (size_t i = 0; i < n; i++) {
+        struct sl_card_session copy = {.flow = 0};
+        pthread_mutex_lock(&loop->table_lock);
+        struct sl_card_session *s = sl_card_sessions_find(loop->table, records[i].flow);
+        if (s != NULL) {
+            copy = *s;
+            s->mirror_seq[records[i].lane & 1] += records[i].type == APPLICATION_DATA ? records[i].count : 0;
+        }
+        pthread_mutex_unlock(&loop->table_lock);
+        if (copy.flow != 0 && loop->options.hooks.mirror != NULL)
+            loop->options.hooks.mirror(loop->options.hooks.arg, &records[i], &copy);
+    }
+    return n > 0;
+}
+
+/* ---- death ---- */
+
+static void close_dead(void *arg, struct sl_card_session *session)
+{
+    struct sl_card_loop *loop = arg;
+    const struct sl_card_closed closed = {.flow = session->flow,
+                                          .reason = SL_CARD_CLOSE_DIED,
+                                          .installed_wall_ns = session->installed_wall_ns,
+                                          .closed_wall_ns = wall(loop)};
+    if (session->extra.openoffload)
+        sl_card_closed_push(loop->table, &closed);
+}
+
+static void engine_died(struct sl_card_loop *loop)
+{
+    const struct sl_card_told told = {.kind = SL_CARD_EVENT_DIED, .wall_ns = wall(loop)};
+
+    loop->dead = true;
+    sl_log(SL_LOG_ERROR, "card", "the card has died; its sessions are lost",
+           SL_U64("sessions", sl_card_sessions_count(loop->table)));
+    pthread_mutex_lock(&loop->table_lock);
+    sl_card_sessions_visit(loop->table, close_dead, loop);
+    sl_card_sessions_clear(loop->table);
+    pthread_mutex_unlock(&loop->table_lock);
+    tell(loop, &told, 1, 0);
+}
+
+static void take_snapshot(struct sl_card_loop *loop, uint64_t now)
+{
+    struct sl_engine_counters counters = {.dead = true};
+    if (loop->engine != NULL)
+        sl_engine_counters(loop->engine, &counters);
+    loop->snapshot_ns = now;
+    pthread_mutex_lock(&loop->table_lock);
+    if (loop->engine == NULL) {
+        loop->snapshot.counters.dead = true;
+        loop->snapshot.counters.sessions = 0;
+    } else {
+        loop->snapshot.counters = counters;
+    }
+    loop->snapshot.commands = loop->commands;
+    pthread_mutex_unlock(&loop->table_lock);
+    if (counters.dead && !loop->dead)
+        engine_died(loop);
+}
+
+/* ---- the thread ---- */
+
+static bool poll_ports(struct sl_card_loop *loop)
+{
+    struct sl_engine_result results[BURST];
+    if (loop->options.hooks.ports != NULL)
+        return loop->options.hooks.ports(loop->options.hooks.arg, loop->engine);
+    return sl_engine_receive(loop->engine, results, BURST) > 0;
+}
+
+static bool step(struct sl_card_loop *loop)
+{
+    bool busy = false;
+    if (loop->engine != NULL) {
+        busy |= take_completions(loop);
+        busy |= take_events(loop);
+        busy |= take_mirror(loop);
+        busy |= poll_ports(loop);
+    }
+    busy |= give_commands(loop);
+    if (!loop->dead)
+        busy |= watch_deadlines(loop);
+    uint64_t now = mono(loop);
+    if (now - loop->snapshot_ns >= SNAPSHOT_NS)
+        take_snapshot(loop, now);
+    return busy;
+}
+
+/* Sleeps until a batch comes, or it is time to look at the engine again. Returns whether the loop is to end. */
+static bool rest(struct sl_card_loop *loop)
+{
+    bool watched = loop->options.hooks.ports != NULL || sl_card_sessions_count(loop->table) > 0;
+    struct timespec until;
+
+    if (loop->under_way > 0) { /* of an engine that takes its time */
+        sched_yield();
+        return false;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += watched ? IDLE_NS : QUIET_NS;
+    until.tv_sec += until.tv_nsec / SL_NS_PER_S;
+    until.tv_nsec %= SL_NS_PER_S;
+    pthread_mutex_lock(&loop->queue_lock);
+    loop->asleep = true;
+    if (loop->first == NULL && !loop->stopping)
+        pthread_cond_clockwait(&loop->work, &loop->queue_lock, CLOCK_MONOTONIC, &until);
+    loop->asleep = false;
+    bool end = loop->stopping && loop->first == NULL && loop->head == NULL;
+    pthread_mutex_unlock(&loop->queue_lock);
+    return end;
+}
+
+static void *run(void *arg)
+{
+    struct sl_card_loop *loop = arg;
+    pthread_setname_np(pthread_self(), "card");
+    for (;;) {
+        if (!step(loop) && rest(loop))
+            return NULL;
+    }
+}
+
+sl_err sl_card_loop_start(const struct sl_card_loop_options *options, struct sl_card_loop **out, struct sl_diag *diag)
+{
+    struct sl_card_loop *loop = calloc(1, sizeof *loop);
+    sigset_t all, before;
+
+    if (loop == NULL)
+        return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+    loop->options = *options;
+    loop->clock = options->clock != NULL ? options->clock : sl_clock_system();
+    loop->end = &loop->first;
+    loop->tail = &loop->head;
+    loop->swept_s = mono(loop) / SL_NS_PER_S;
+    pthread_mutex_init(&loop->queue_lock, NULL);
+    pthread_mutex_init(&loop->table_lock, NULL);
+    pthread_cond_init(&loop->work, NULL);
+    sl_err err = sl_card_sessions_new(options->closed_max != 0 ? options->closed_max : CLOSED_MAX_DEFAULT, &loop->table);
+    if (err)
+        sl_fail(diag, err, "out of memory");
+    if (!err)
+        err = options->open(options->arg, &loop->engine, diag);
+    if (err)
+        goto Exit;
+    sl_engine_info(loop->engine, &loop->snapshot.info);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&loop->thread, NULL, run, loop) != 0)
+        err = sl_fail(diag, SL_ERR_NOMEM, "no thread for the card");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+Exit:
+    if (err) {
+        sl_engine_close(loop->engine);
+        sl_card_sessions_free(loop->table);
+        free(loop);
+        return err;
+    }
+    *out = loop;
+    return SL_OK;
+}
+
+void sl_card_loop_stop(struct sl_card_loop *loop)
+{
+    if (loop == NULL)
+        return;
+    pthread_mutex_lock(&loop->queue_lock);
+    loop->stopping = true;
+    pthread_mutex_unlock(&loop->queue_lock);
+    pthread_cond_signal(&loop->work);
+    pthread_join(loop->thread, NULL);
+    sl_engine_close(loop->engine);
+    sl_card_sessions_free(loop->table);
+    pthread_cond_destroy(&loop->work);
+    pthread_mutex_destroy(&loop->queue_lock);
+    pthread_mutex_destroy(&loop->table_lock);
+    free(loop);
+}
+
+struct sl_card_sessions *sl_card_loop_lock(struct sl_card_loop *loop)
+{
+    pthread_mutex_lock(&loop->table_lock);
+    return loop->table;
+}
+
+void sl_card_loop_unlock(struct sl_card_loop *loop)
+{
+    pthread_mutex_unlock(&loop->table_lock);
+}
+
+void sl_card_loop_snapshot(struct sl_card_loop *loop, struct sl_card_snapshot *out)
+{
+    pthread_mutex_lock(&loop->table_lock);
+    *out = loop->snapshot;
+    out->counters.sessions = sl_card_sessions_count(loop->table);
+    out->mono_ns = mono(loop);
+    pthread_mutex_unlock(&loop->table_lock);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "card/service/replay.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "card/service/capture.h"
+#include "card/service/frame.h"
+
+enum { BURST = 64, RESULTS = 64, PATIENCE_S = 5 };
+
+enum state { WAITING, RUNNING, DONE };
+
+struct sl_replay {
+    const struct sl_replay_options *options;
+    struct sl_card_loop *loop;
+    struct sl_capture *in;
+    struct sl_capture_writer *out;
+    struct sl_engine_flow_key *keys; /* of the sessions there are at the beginning, sorted */
+    size_t key_count, key_room;
+    bool out_of_memory;
+
+    /* The burst: frames of one lane, of which `given` were taken by the engine. */
+    struct sl_engine_frame burst[BURST];
+    uint8_t *copies; /* BURST frames, for those that are changed */
+    size_t count, given;
+    uint64_t time_ns;
+    struct sl_capture_frame ahead; /* read, and of the other lane */
+    bool has_ahead, ended;
+    uint64_t settled;     /* frames whose fate is known: results, and by the engine's counters */
+    uint64_t gone_before; /* dropped and lost before the replay began */
+    uint64_t waiting_since_ns;
+    struct sl_replay_totals totals;
+    enum state state;
+
+    pthread_mutex_t lock;
+    pthread_cond_t done_changed;
+    bool done;
+    sl_err err;
+    struct sl_diag diag;
+};
+
+sl_err sl_replay_prefix(const char *text, struct sl_replay_prefix *out, struct sl_diag *diag)
+{
+    char head[INET6_ADDRSTRLEN], *end = NULL;
+    const char *slash = strchr(text, '/');
+    size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    struct sl_replay_prefix prefix = {.version = 0};
+
+    if (length < sizeof head) {
+        memcpy(head, text, length);
+        head[length] = '\0';
+        prefix.version = inet_pton(AF_INET, head, prefix.address) == 1 ? 4 : inet_pton(AF_INET6, head, prefix.address) == 1 ? 6 : 0;
+    }
+    unsigned long most = prefix.version == 4 ? 32 : 128, bits = most;
+    if (slash != NULL)
+        bits = slash[1] >= '0' && slash[1] <= '9' ? strtoul(slash + 1, &end, 10) : most + 1;
+    if (prefix.version == 0 || bits > most || (end != NULL && *end != '\0'))
+        return sl_fail(diag, SL_ERR_INVALID, "\"%s\" is not a prefix such as 192.0.2.0/24", text);
+    prefix.bits = (uint8_t)bits;
+    *out = prefix;
+    return SL_OK;
+}
+
+static bool matches(const struct sl_replay_prefix *p, const uint8_t address[16], uint8_t version)
+{
+    size_t whole = p->bits / 8, rest = p->bits % 8;
+    if (p->version != version || memcmp(p->address, address, whole) != 0)
+        return false;
+    return rest == 0 || ((p->address[whole] ^ address[whole]) & (0xff00 >> rest) & 0xff) == 0;
+}
+
+/* ---- lanes ---- */
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct sl_engine_flow_key));
+}
+static_assert(sizeof(struct sl_engine_flow_key) == 38, "without padding: keys compare as bytes");
+
+static void add_key(void *arg, struct sl_card_session *session)
+{
+    struct sl_replay *r = arg;
+    if (r->key_count == r->key_room) {
+        size_t room = r->key_room == 0 ? 64 : r->key_room * 2;
+        void *grown = reallocarray(r->keys, room, sizeof *r->keys);
+        if (grown == NULL) {
+            r->out_of_memory = true;
+            return;
+        }
+        r->keys = grown;
+        r->key_room = room;
+    }
+    r->keys[r->key_count++] = session->key;
+}
+
+static bool is_session(const struct sl_replay *r, const struct sl_engine_flow_key *key)
+{
+    return r->key_count > 0 && bsearch(key, r->keys, r->key_count, sizeof *r->keys, by_bytes) != NULL;
+}
+
+static bool is_inside(const struct sl_replay *r, const uint8_t address[16], uint8_t version)
+{
+    for (size_t i = 0; i < r->options->inside_count; i++) {
+        if (matches(&r->options->inside[i], address, version))
+            return true;
+    }
+    return false;
+}
+
+static uint8_t lane_of(const struct sl_replay *r, const struct sl_frame_view *view)
+{
+    const struct sl_engine_flow_key reversed = sl_frame_key_reversed(&view->key);
+    if (is_session(r, &view->key))
+        return 0;
+    if (is_session(r, &reversed))
+        return 1;
+    return !is_inside(r, view->key.src, view->key.version) && is_inside(r, view->key.dst, view->key.version);
+}
+
+/* ---- input ---- */
+
+static void finish(struct sl_replay *r, sl_err err)
+{
+    if (!err && (err = sl_capture_finish(r->out)) != SL_OK)
+        sl_fail(&r->diag, err, "%s: not everything could be written", r->options->out);
+    else if (err)
+        sl_capture_finish(r->out);
+    r->out = NULL;
+    r->state = DONE;
+    pthread_mutex_lock(&r->lock);
+    r->done = true;
+    r->err = err;
+    pthread_cond_broadcast(&r->done_changed);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Puts a frame of the capture into the burst, or keeps it for the next one because it is of the other lane. */
+static bool put(struct sl_replay *r, const struct sl_capture_frame *frame)
+{
+    struct sl_frame_view view;
+    bool readable = sl_frame_view(frame->bytes, frame->count, &view);
+    uint8_t lane = readable ? lane_of(r, &view) : 0;
+
+    if (r->count > 0 && r->burst[0].lane != lane)
+        return false;
+    const uint8_t *bytes = frame->bytes;
+    if (readable && r->options->fix_checksums) {
+        uint8_t *copy = r->copies + r->count * SL_ENGINE_FRAME_MAX;
+        bytes = memcpy(copy, frame->bytes, frame->count);
+        sl_frame_fix_checksums(copy, &view);
+    }
+    r->burst[r->count++] = (struct sl_engine_frame){.bytes = bytes, .count = frame->count, .lane = lane, .kind = SL_FRAME_RX};
+    r->time_ns = frame->time_ns;
+    return true;
+}
+
+static sl_err fill_burst(struct sl_replay *r)
+{
+    struct sl_capture_frame frame;
+    r->count = r->given = 0;
+    if (r->has_ahead)
+        put(r, &r->ahead);
+    r->has_ahead = false;
+    while (r->count < BURST) {
+        sl_err err = sl_capture_next(r->in, &frame, &r->diag);
+        if (err == SL_ERR_NOT_FOUND) {
+            r->ended = true;
+            return SL_OK;
+        }
+        if (err)
+            return sl_fail_prefix(&r->diag, err, "%s", r->options->in);
+        r->totals.frames++;
+        r->totals.bytes += frame.count;
+        if (frame.count != frame.wire || frame.count == 0 || frame.count > SL_ENGINE_FRAME_MAX) {
+            r->totals.unreadable++; /* not captured whole, or longer than any frame of a port */
+            continue;
+        }
+        if (!put(r, &frame)) {
+            r->ahead = frame;
+            r->has_ahead = true;
+            return SL_OK;
+        }
+    }
+    return SL_OK;
+}
+
+/* ---- output ---- */
+
+static bool take_results(struct sl_replay *r, struct sl_engine *engine)
+{
+    struct sl_engine_result results[RESULTS];
+    size_t n = sl_engine_receive(engine, results, RESULTS);
+
+    for (size_t i = 0; i < n && r->state == RUNNING; i++) {
+        bool sent = results[i].kind == SL_FRAME_TX;
+        r->settled++;
+        if (sent || !r->options->drop_punted)
+            sl_capture_write(r->out, r->time_ns, results[i].bytes, results[i].count);
+        r->totals.sent += sent;
+        r->totals.passed += !sent && !r->options->drop_punted;
+        r->totals.dropped += !sent && r->options->drop_punted;
+    }
+    return n > 0;
+}
+
+static uint64_t gone(struct sl_engine *engine)
+{
+    struct sl_engine_counters c;
+    sl_engine_counters(engine, &c);
+    return c.drops[0] + c.drops[1] + c.lost;
+}
+
+/* Whether it is known what became of every frame given so far. */
+static bool settled(struct sl_replay *r, struct sl_engine *engine)
+{
+    uint64_t given = r->totals.frames - r->totals.unreadable - r->has_ahead - (r->count - r->given);
+    return r->settled + (gone(engine) - r->gone_before) >= given;
+}
+
+static bool begin(struct sl_replay *r, struct sl_engine *engine)
+{
+    struct sl_card_sessions *table = sl_card_loop_lock(r->loop);
+    bool ready = sl_card_sessions_count(table) >= r->options->wait_sessions;
+    if (ready)
+        sl_card_sessions_visit(table, add_key, r);
+    sl_card_loop_unlock(r->loop);
+    if (!ready)
+        return false;
+    if (r->out_of_memory) {
+        finish(r, sl_fail(&r->diag, SL_ERR_NOMEM, "out of memory"));
+        return true;
+    }
+    if (r->key_count > 0)
+        qsort(r->keys, r->key_count, sizeof *r->keys, by_bytes);
+    r->gone_before = gone(engine);
+    r->state = RUNNING;
+    sl_log(SL_LOG_INFO, "card", "replay begins", SL_STR("capture", r->options->in), SL_U64("sessions", r->key_count));
+    return true;
+}
+
+/* The next frames, when those before are settled. */
+static bool give(struct sl_replay *r, struct sl_engine *engine)
+{
+    const struct sl_clock *clock = sl_clock_system();
+    uint64_t now = clock->mono_ns(clock->arg);
+
+    if (r->given < r->count) {
+        size_t n = sl_engine_send(engine, r->burst + r->given, r->count - r->given);
+        r->given += n;
+        r->waiting_since_ns = now;
+        return n > 0;
+    }
+    if (!settled(r, engine)) {
+        if (now - r->waiting_since_ns > (uint64_t)PATIENCE_S * SL_NS_PER_S)
+            finish(r, sl_fail(&r->diag, SL_ERR_TIMEOUT, "the card does not tell what became of its frames"));
+        return true; /* to be looked at again at once */
+    }
+    r->totals.lost = gone(engine) - r->gone_before;
+    if (r->ended && !r->has_ahead) {
+        finish(r, SL_OK);
+        return true;
+    }
+    sl_err err = fill_burst(r);
+    r->waiting_since_ns = now;
+    if (err)
+        finish(r, err);
+    return true;
+}
+
+bool sl_replay_poll(void *replay, struct sl_engine *engine)
+{
+    struct sl_replay *r = replay;
+    bool busy = take_results(r, engine);
+
+    switch (r->state) {
+    case WAITING:
+        return (__atomic_load_n(&r->loop, __ATOMIC_ACQUIRE) != NULL && begin(r, engine)) || busy;
+    case RUNNING:
+        return give(r, engine) || busy;
+    default:
+        return busy;
+    }
+}
+
+/* ---- life ---- */
+
+sl_err sl_replay_new(const struct sl_replay_options *options, struct sl_replay **out, struct sl_diag *diag)
+{
+    struct sl_replay *r = calloc(1, sizeof *r);
+    sl_err err;
+
+    if (r == NULL || (r->copies = malloc((size_t)BURST * SL_ENGINE_FRAME_MAX)) == NULL) {
+        free(r);
+        return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+    }
+    r->options = options;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->done_changed, NULL);
+    if ((err = sl_capture_open(options->in, &r->in, diag)) != SL_OK ||
+        (err = sl_capture_create(options->out, &r->out, diag)) != SL_OK)
+        sl_replay_free(r);
+    else
+        *out = r;
+    return err;
+}
+
+void sl_replay_set_loop(struct sl_replay *replay, struct sl_card_loop *loop)
+{
+    __atomic_store_n(&replay->loop, loop, __ATOMIC_RELEASE);
+}
+
+bool sl_replay_wait(struct sl_replay *replay, uint32_t timeout_ms, struct sl_replay_totals *totals, sl_err *err,
+                    struct sl_diag *diag)
+{
+    struct timespec until;
+    int late = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(timeout_ms % 1000) * SL_NS_PER_MS;
+    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / SL_NS_PER_S;
+    until.tv_nsec %= SL_NS_PER_S;
+    pthread_mutex_lock(&replay->lock);
+    while (!replay->done && late != ETIMEDOUT)
+        late = pthread_cond_clockwait(&replay->done_changed, &replay->lock, CLOCK_MONOTONIC, &until);
+    bool done = replay->done;
+    if (done) {
+        *totals = replay->totals;
+        *err = replay->err;
+        *diag = replay->diag;
+    }
+    pthread_mutex_unlock(&replay->lock);
+    return done;
+}
+
+void sl_replay_free(struct sl_replay *replay)
+{
+    if (replay == NULL)
+        return;
+    sl_capture_close(replay->in);
+    sl_capture_finish(replay->out);
+    pthread_cond_destroy(&replay->done_changed);
+    pthread_mutex_destroy(&replay->lock);
+    free(replay->keys);
+    free(replay->copies);
+    free(replay);
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "card/service/sessions.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+    BLOCK = 1024,      /* sessions */
+    INDEX_MIN = 1024,  /* slots */
+    WHEEL = 1024,      /* seconds */
+    PAGES_FRESH_S = 10 /* a listing that takes longer between two pages is sorted again */
+};
+
+struct sl_card_sessions {
+    struct sl_card_session **blocks;
+    size_t block_count, block_room;
+    uint32_t *free_numbers; /* of slab entries */
+    size_t free_count;
+    uint32_t *index; /* number + 1; 0: empty */
+    size_t index_size, count;
+    uint64_t seed;
+    uint64_t *pages;
+    size_t page_count;
+    uint64_t pages_at_s;
+    uint32_t wheel[WHEEL]; /* number + 1 */
+    uint64_t swept_s;      /* every second up to here has been looked at */
+    size_t timers;
+    struct sl_card_closed *closed; /* ring */
+    size_t closed_room, closed_max, closed_first, closed_count;
+    uint64_t untold;
+};
+
+static struct sl_card_session *at(const struct sl_card_sessions *t, uint32_t number)
+{
+    return &t->blocks[number / BLOCK][number % BLOCK];
+}
+
+/* ---- index ---- */
+
+/* Flow ids are the clients' choice; the seed keeps them from choosing the slot. The mixer is that of SplitMix64. */
+static size_t home(const struct sl_card_sessions *t, uint64_t flow)
+{
+    uint64_t x = flow ^ t->seed;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return (size_t)(x ^ (x >> 31)) & (t->index_size - 1);
+}
+
+/* The slot that holds the flow, or the empty one where it would go. */
+static size_t slot_of(const struct sl_card_sessions *t, uint64_t flow)
+{
+    size_t slot = home(t, flow);
+    while (t->index[slot] != 0 && at(t, t->index[slot] - 1)->flow != flow)
+        slot = (slot + 1) & (t->index_size - 1);
+    return slot;
+}
+
+static sl_err grow_index(struct sl_card_sessions *t)
+{
+    uint32_t *old = t->index;
+    size_t old_size = t->index_size, size = old_size == 0 ? INDEX_MIN : old_size * 2;
+    uint32_t *index = calloc(size, sizeof *index);
+
+    if (index == NULL)
+        return SL_ERR_NOMEM;
+    t->index = index;
+    t->index_size = size;
+    for (size_t i = 0; i < old_size; i++) {
+        if (old[i] != 0)
+            t->index[slot_of(t, at(t, old[i] - 1)->flow)] = old[i];
+    }
+    free(old);
+    return SL_OK;
+}
+
+/* Empties a slot and moves up what would no longer be found behind it. */
+static void empty_slot(struct sl_card_sessions *t, size_t hole)
+{
+    const size_t mask = t->index_size - 1;
+    for (size_t i = (hole + 1) & mask; t->index[i] != 0; i = (i + 1) & mask) {
+        size_t wanted = home(t, at(t, t->index[i] - 1)->flow);
+        if (((i - wanted) & mask) >= ((i - hole) & mask)) {
+            t->index[hole] = t->index[i];
+            hole = i;
+        }
+    }
+    t->index[hole] = 0;
+}
+
+/* ---- slab ---- */
+
+static sl_err grow_slab(struct sl_card_sessions *t)
+{
+    size_t room = (t->block_count + 1) * BLOCK;
+    uint32_t *numbers = reallocarray(t->free_numbers, room, sizeof *numbers);
+
+    if (numbers == NULL)
+        return SL_ERR_NOMEM;
+    t->free_numbers = numbers;
+    if (t->block_count == t->block_room) {
+        size_t blocks = t->block_room == 0 ? 16 : t->block_room * 2;
+        struct sl_card_session **grown = reallocarray(t->blocks, blocks, sizeof(void *));
+        if (grown == NULL)
+            return SL_ERR_NOMEM;
+        t->blocks = grown;
+        t->block_room = blocks;
+    }
+    struct sl_card_session *block = calloc(BLOCK, sizeof *block);
+    if (block == NULL)
+        return SL_ERR_NOMEM;
+    for (size_t i = 0; i < BLOCK; i++) /* the lowest number is taken first */
+        t->free_numbers[t->free_count++] = (uint32_t)(room - 1 - i);
+    t->blocks[t->block_count++] = block;
+    return SL_OK;
+}
+
+sl_err sl_card_sessions_new(size_t closed_max, struct sl_card_sessions **out)
+{
+    struct sl_card_sessions *t = calloc(1, sizeof *t);
+
+    if (t == NULL)
+        return SL_ERR_NOMEM;
+    t->closed_max = closed_max;
+    if (getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed || grow_index(t) != SL_OK) {
+        free(t);
+        return SL_ERR_NOMEM;
+    }
+    *out = t;
+    return SL_OK;
+}
+
+void sl_card_sessions_free(struct sl_card_sessions *t)
+{
+    if (t == NULL)
+        return;
+    for (size_t i = 0; i < t->block_count; i++)
+        free(t->blocks[i]);
+    free(t->blocks);
+    free(t->free_numbers);
+    free(t->index);
+    free(t->pages);
+    free(t->closed);
+    free(t);
+}
+
+sl_err sl_card_sessions_add(struct sl_card_sessions *t, uint64_t flow, struct sl_card_session **out)
+{
+    if ((t->count + 1) * 2 > t->index_size && grow_index(t) != SL_OK)
+        return SL_ERR_NOMEM;
+    size_t slot = slot_of(t, flow);
+    if (t->index[slot] != 0)
+        return SL_ERR_EXISTS;
+    if (t->free_count == 0 && grow_slab(t) != SL_OK)
+        return SL_ERR_NOMEM;
+    uint32_t number = t->free_numbers[--t->free_count];
+    struct sl_card_session *session = at(t, number);
+    *session = (struct sl_card_session){.flow = flow};
+    t->index[slot] = number + 1;
+    t->count++;
+    *out = session;
+    return SL_OK;
+}
+
+struct sl_card_session *sl_card_sessions_find(struct sl_card_sessions *t, uint64_t flow)
+{
+    uint32_t number = t->index[slot_of(t, flow)];
+    return number == 0 ? NULL : at(t, number - 1);
+}
+
+void sl_card_sessions_remove(struct sl_card_sessions *t, struct sl_card_session *session)
+{
+    size_t slot = slot_of(t, session->flow);
+    sl_card_sessions_deadline(t, session, 0);
+    t->free_numbers[t->free_count++] = t->index[slot] - 1;
+    empty_slot(t, slot);
+    *session = (struct sl_card_session){.flow = 0};
+    t->count--;
+}
+
+void sl_card_sessions_clear(struct sl_card_sessions *t)
+{
+    for (size_t i = 0; i < t->index_size; i++) {
+        if (t->index[i] != 0) {
+            *at(t, t->index[i] - 1) = (struct sl_card_session){.flow = 0};
+            t->free_numbers[t->free_count++] = t->index[i] - 1;
+            t->index[i] = 0;
+        }
+    }
+    memset(t->wheel, 0, sizeof t->wheel);
+    t->timers = t->count = t->page_count = 0;
+}
+
+size_t sl_card_sessions_count(const struct sl_card_sessions *t)
+{
+    return t->count;
+}
+
+void sl_card_sessions_visit(struct sl_card_sessions *t, void (*visit)(void *arg, struct sl_card_session *session), void *arg)
+{
+    for (size_t i = 0; i < t->index_size; i++) {
+        if (t->index[i] != 0)
+            visit(arg, at(t, t->index[i] - 1));
+    }
+}
+
+/* ---- pages ---- */
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static sl_err sort_pages(struct sl_card_sessions *t, uint64_t now_s)
+{
+    uint64_t *pages = reallocarray(t->pages, t->count == 0 ? 1 : t->count, sizeof *pages);
+    size_t n = 0;
+
+    if (pages == NULL)
+        return SL_ERR_NOMEM;
+    for (size_t i = 0; i < t->index_size; i++) {
+        if (t->index[i] != 0)
+            pages[n++] = at(t, t->index[i] - 1)->flow;
+    }
+    qsort(pages, n, sizeof *pages, by_number);
+    t->pages = pages;
+    t->page_count = n;
+    t->pages_at_s = now_s;
+    return SL_OK;
+}
+
+/* The first place whose flow id is not below from. */
+static size_t first_page_entry(const struct sl_card_sessions *t, uint64_t from)
+{
+    size_t low = 0, high = t->page_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->pages[middle] < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+sl_err sl_card_sessions_page(struct sl_card_sessions *t, uint64_t from, size_t max, uint64_t now_s, uint64_t *out, size_t *count,
+                             uint64_t *next)
+{
+    size_t n = 0;
+
+    if ((from == 0 || t->page_count == 0 || now_s > t->pages_at_s + PAGES_FRESH_S) && sort_pages(t, now_s) != SL_OK)
+        return SL_ERR_NOMEM;
+    *next = 0;
+    for (size_t i = first_page_entry(t, from); i < t->page_count; i++) {
+        if (sl_card_sessions_find(t, t->pages[i]) == NULL)
+            continue;
+        if (n == max) {
+            *next = t->pages[i];
+            break;
+        }
+        out[n++] = t->pages[i];
+    }
+    *count = n;
+    return SL_OK;
+}
+
+/* ---- deadlines ---- */
+
+static uint32_t number_of(const struct sl_card_sessions *t, const struct sl_card_session *session)
+{
+    return t->index[slot_of(t, session->flow)];
+}
+
+static void unlink_timer(struct sl_card_sessions *t, struct sl_card_session *s)
+{
+    if (s->timer_prev != 0)
+        at(t, s->timer_prev - 1)->timer_next = s->timer_next;
+    else
+        t->wheel[s->deadline_s % WHEEL] = s->timer_next;
+    if (s->timer_next != 0)
+        at(t, s->timer_next - 1)->timer_prev = s->timer_prev;
+    s->timer_next = s->timer_prev = 0;
+    s->deadline_s = 0;
+    t->timers--;
+}
+
+void sl_card_sessions_deadline(struct sl_card_sessions *t, struct sl_card_session *session, uint64_t at_s)
+{
+    if (session->deadline_s != 0)
+        unlink_timer(t, session);
+    if (at_s == 0)
+        return;
+    if (at_s <= t->swept_s) /* that second has been looked at */
+        at_s = t->swept_s + 1;
+    uint32_t number = number_of(t, session), *head = &t->wheel[at_s % WHEEL];
+    session->deadline_s = at_s;
+    session->timer_next = *head;
+    if (*head != 0)
+        at(t, *head - 1)->timer_prev = number;
+    *head = number;
+    t->timers++;
+}
+
+/* Of one second's sessions, those that are due: others come round again later. */
+static size_t sweep(struct sl_card_sessions *t, uint64_t second, uint64_t *out, size_t max)
+{
+    size_t n = 0;
+    uint32_t next;
+    for (uint32_t number = t->wheel[second % WHEEL]; number != 0 && n < max; number = next) {
+        struct sl_card_session *s = at(t, number - 1);
+        next = s->timer_next;
+        if (s->deadline_s <= second) {
+            out[n++] = s->flow;
+            unlink_timer(t, s);
+        }
+    }
+    return n;
+}
+
+size_t sl_card_sessions_due(struct sl_card_sessions *t, uint64_t now_s, uint64_t *out, size_t max)
+{
+    size_t n = 0;
+    if (t->timers == 0) {
+        t->swept_s = now_s;
+        return 0;
+    }
+    if (now_s > t->swept_s + WHEEL) /* once round looks at every one of them */
+        t->swept_s = now_s - WHEEL;
+    while (t->swept_s < now_s) {
+        n += sweep(t, t->swept_s + 1, out + n, max - n);
+        if (n == max)
+            return n;
+        t->swept_s++;
+    }
+    return n;
+}
+
+/* ---- closed ones ---- */
+
+static bool grow_closed(struct sl_card_sessions *t)
+{
+    size_t room = t->closed_room == 0 ? 64 : t->closed_room * 2;
+    room = room < t->closed_max ? room : t->closed_max;
+    struct sl_card_closed *ring = room > t->closed_room ? reallocarray(NULL, room, sizeof *ring) : NULL;
+
+    if (ring == NULL)
+        return false;
+    for (size_t i = 0; i < t->closed_count; i++)
+        ring[i] = t->closed[(t->closed_first + i) % t->closed_room];
+    free(t->closed);
+    t->closed = ring;
+    t->closed_room = room;
+    t->closed_first = 0;
+    return true;
+}
+
+void sl_card_closed_push(struct sl_card_sessions *t, const struct sl_card_closed *closed)
+{
+    if (t->closed_count == t->closed_room && !grow_closed(t)) {
+        t->untold++;
+        if (t->closed_room == 0)
+            return;
+        t->closed_first = (t->closed_first + 1) % t->closed_room;
+        t->closed_count--;
+    }
+    t->closed[(t->closed_first + t->closed_count++) % t->closed_room] = *closed;
+}
+
+size_t sl_card_closed_take(struct sl_card_sessions *t, struct sl_card_closed *out, size_t max)
+{
+    size_t n = 0;
+    for (; n < max && t->closed_count > 0; n++, t->closed_count--) {
+        out[n] = t->closed[t->closed_first];
+        t->closed_first = (t->closed_first + 1) % t->closed_room;
+    }
+    return n;
+}
+
+void sl_card_closed_return(struct sl_card_sessions *t, const struct sl_card_closed *closed, size_t count)
+{
+    while (count > 0) {
+        if (t->closed_count == t->closed_room && !grow_closed(t)) {
+            t->untold += count;
+            return;
+        }
+        t->closed_first = (t->closed_first + t->closed_room - 1) % t->closed_room;
+        t->closed[t->closed_first] = closed[--count];
+        t->closed_count++;
+    }
+}
+
+uint64_t sl_card_closed_untold(const struct sl_card_sessions *t)
+{
+    return t->untold;
+}
