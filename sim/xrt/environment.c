@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool set(const char *name, const char *folder, const char *rest)
@@ -58,7 +59,7 @@ bool sl_xrt_environment_set(const struct sl_xrt_environment *environment)
     // Without USER every host would use one and the same socket.
     return write_emconfig(environment) && set("XILINX_XRT", environment->tree, "") && set("XILINX_VITIS", environment->tree, "") &&
            set("XRT_INI_PATH", environment->tree, "/xrt.ini") && set("EMCONFIG_PATH", environment->run_folder, "") &&
-           set("SDACCEL_EM_RUN_DIR", environment->run_folder, "/device") && setenv("XCL_EMULATION_MODE", "sw_emu", 1) == 0 &&
+           set("SDACCEL_EM_RUN_DIR", environment->run_folder, "") && setenv("XCL_EMULATION_MODE", "sw_emu", 1) == 0 &&
            setenv("USER", "sluice-xrt", 0) == 0 && setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0) == 0 &&
            set_or_unset("SLUICE_XRT_FAULT", environment->fault) && set_or_unset("SLUICE_XRT_FAULT_FILE", environment->fault_file);
 }
@@ -68,4 +69,22 @@ bool sl_xrt_devices_alive(void)
     siginfo_t info = {0};
     int result = waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT);
     return result != 0 || info.si_pid == 0;
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+bool sl_xrt_wait_closed(unsigned limit_ms)
+{
+    siginfo_t info;
+    for (unsigned ms = 0; ms < limit_ms; ms++) {
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+            pause_ms(20); // the shim reaps first, and has a few things to do then
+            return true;
+        }
+        pause_ms(1);
+    }
+    return false;
 }
