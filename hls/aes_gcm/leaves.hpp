@@ -7,6 +7,18 @@
 #include "aes_gcm/align.hpp"
 #include "aes_gcm/counter.hpp"
 #include "aes_gcm/gf128.hpp"
+#include "common/bytes.hpp"
+
+namespace card
+{
+namespace portable
+{
+
+using card::keep_bytes;
+using card::nonzero_bytes;
+
+} // namespace portable
+} // namespace card
 
 #ifdef SLUICE_NATIVE_LEAVES
 #include "native/leaves.hpp"

@@ -49,9 +49,8 @@ void clear_record(finish_state &f)
 
 void add(uint8_t sum[16], const gf128 &x)
 {
-    for (unsigned i = 0; i < 16; i++)
-#pragma HLS UNROLL
-        sum[i] = static_cast<uint8_t>(sum[i] ^ x.word[i / 8] >> 8 * (7 - i % 8));
+    store_be64(sum, load_be64(sum) ^ x.word[0]);
+    store_be64(sum + 8, load_be64(sum + 8) ^ x.word[1]);
 }
 
 /* ---- content ---- */
@@ -61,29 +60,28 @@ void add(uint8_t sum[16], const gf128 &x)
 void keep_tail(finish_state &f, const record_part &r, const text_range &text, const uint8_t *plain, uint64_t fresh, bool tls13)
 {
     const unsigned header = tls13 ? tls_header_bytes : tls_header_bytes + tls12_nonce_bytes;
-    const uint64_t counts = fresh & mask_range(text.from, text.to) & (tls13 ? nonzero_bytes(plain) : ~UINT64_C(0));
+    const uint64_t counts = fresh & mask_range(text.from, text.to) & (tls13 ? leaf::nonzero_bytes(plain) : ~UINT64_C(0));
     const unsigned end = top_bit(counts); /* behind the last such byte, in the beat */
     if (end == 0)
         return;
-    const unsigned offset = r.offset + (end - r.at) - header; /* the same, in the text */
-    if (offset <= f.tail_end)
-        return; /* behind it, data that came ahead */
+    const unsigned first = r.offset + (text.from - r.at) - header; /* in the text: the part's first byte, */
+    const unsigned last = r.offset + (end - r.at) - header;        /* behind its last one that counts, */
+    const unsigned tail_end = larger(last, f.tail_end);            /* and the new end of the tail */
+    const unsigned moved = tail_end - f.tail_end;
     uint8_t tail[tail_bytes];
     for (unsigned k = 0; k < tail_bytes; k++) {
 #pragma HLS UNROLL
-        const unsigned back = tail_bytes - k;     /* byte `offset - back` of the text */
-        const unsigned old = offset - f.tail_end; /* so far has the end moved */
-        if (end >= text.from + back)
-            tail[k] = plain[end - back];
-        else if (back > old && back <= tail_bytes + old && offset >= back)
-            tail[k] = f.tail[tail_bytes + old - back];
-        else
-            tail[k] = 0;
+        const unsigned back = tail_bytes - k; /* byte `tail_end - back` of the text */
+        const unsigned at = text.from + tail_end - back - first;
+        const bool inside = tail_end >= first + back && at < text.to;
+        tail[k] = k + moved < tail_bytes ? f.tail[k + moved] : uint8_t{0};
+        if (inside && (fresh >> at & 1) != 0)
+            tail[k] = plain[at];
     }
     for (unsigned k = 0; k < tail_bytes; k++)
 #pragma HLS UNROLL
         f.tail[k] = tail[k];
-    f.tail_end = static_cast<uint16_t>(offset);
+    f.tail_end = static_cast<uint16_t>(tail_end);
 }
 
 /* What a verified record was. event_none: application data. */
@@ -119,9 +117,8 @@ event_kind judge(const finish_state &f, const record_part &r, bool tls13, uint8_
 
 void to_bytes(uint8_t byte[16], const gf128 &x, const uint8_t mask[16])
 {
-    for (unsigned i = 0; i < 16; i++)
-#pragma HLS UNROLL
-        byte[i] = static_cast<uint8_t>((x.word[i / 8] >> 8 * (7 - i % 8)) ^ mask[i]);
+    store_be64(byte, x.word[0] ^ load_be64(mask));
+    store_be64(byte + 8, x.word[1] ^ load_be64(mask + 8));
 }
 
 gf128 from_bytes(const uint8_t byte[16])
@@ -238,7 +235,7 @@ void make_mirror(mirror_item &x, const mixed_piece &m, const record_verdict &v, 
     for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
         x.byte[i] = static_cast<uint8_t>(m.plain[i] ^ mask.byte[i]);
-    keep_bytes(x.byte, x.fresh);
+    leaf::keep_bytes(x.byte, x.fresh);
     x.flow = m.flow;
     x.index = m.p.index;
     x.lane = lane;
@@ -251,11 +248,9 @@ void make_mirror(mirror_item &x, const mixed_piece &m, const record_verdict &v, 
     x.text_bytes = v.verdict != mirror_open ? static_cast<uint16_t>(text_bytes(m.p.a, m.p.tls13)) : uint16_t{0};
     x.tcp_seq = v.verdict != mirror_open ? m.p.a.start : 0;
     x.type = verified ? v.type : uint8_t{0};
-    for (unsigned i = 0; i < 16; i++) {
-#pragma HLS UNROLL
-        x.key[i] = verified ? m.mirror_key[i] : uint8_t{0};
-        x.tag[i] = verified ? v.tag[i] : uint8_t{0};
-    }
+    const uint8_t none_told[16] = {};
+    copy_bytes<16>(x.key, verified ? m.mirror_key : none_told);
+    copy_bytes<16>(x.tag, verified ? v.tag : none_told);
 }
 
 event record_event(const mixed_piece &m, const record_verdict &v, uint32_t packet_id, uint8_t lane)
@@ -287,8 +282,8 @@ void step_keys(finished_packet &q, finish_slot &slot, const piece &p)
 }
 
 /* A piece with record data of a packet that still stands. */
-void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, const ghash_result &seal,
-                  const keystream_result &mask, const finish_out &out, uint8_t lane)
+void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, const ghash_result &seal, const finish_out &out,
+                  uint8_t lane)
 {
     finished_packet &q = s.packet;
     finish_slot &slot = s.slot[m.p.slot];
@@ -316,7 +311,7 @@ void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, c
         out.records.write(record_event(m, v, q.context.head.packet_id, lane));
     if (mirrors(m.p)) {
         mirror_item &x = s.mirror;
-        make_mirror(x, m, v, mask, with_b, lane);
+        make_mirror(x, m, v, s.mask, with_b, lane);
         if (x.fresh != 0 || x.verdict != mirror_open)
             out.mirror.write(x);
     }
@@ -351,8 +346,9 @@ void begin_packet(finish_control &s, const mixed_piece &m, const packet_context 
      * only what would have been forwarded or told with other reasons. */
     const bool stepped = m.p.generation != slot.generation;
     const bool walked = m.p.what == action_session_transcode && context.head.payload_bytes > 0;
-    const bool judged = m.p.what == action_punt && m.p.reason >= punt_tcp_control && m.p.reason != punt_dead;
-    q.squashed = slot.dead ? walked || (judged && m.p.reason != punt_tcp_control) : stepped && (walked || judged);
+    const bool judged = m.p.what == action_punt && m.p.reason >= punt_tcp_control;
+    const bool stands = m.p.reason == punt_tcp_control || m.p.reason == punt_dead; /* in a dead session, too */
+    q.squashed = slot.dead ? walked || (judged && !stands) : stepped && (walked || judged);
     q.beat_start = 0;
     q.beat_begun = false;
     q.done = packet_done{};
@@ -462,13 +458,12 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
         begin_packet(s, m, in.contexts.read(), lane);
     if (data) {
         const ghash_result open = in.open.read(), seal = in.seal.read();
-        keystream_result mask = {};
         if (mirrors(m.p))
-            in.mirror.read(mask);
+            in.mirror.read(s.mask);
         if (q.stepped)
             q.squashed = true;
         if (!q.squashed && !q.stopped)
-            finish_piece(s, m, open, seal, mask, out, lane);
+            finish_piece(s, m, open, seal, out, lane);
     }
     if (m.p.dead && q.stepped)
         q.squashed = true;

@@ -50,7 +50,8 @@ struct finish_control {
     finished_packet packet;
     bool held; /* the piece waits for its hashes */
     mixed_piece piece;
-    mirror_item mirror; /* in the making */
+    keystream_result mask; /* of the mirror, for the piece */
+    mirror_item mirror;    /* in the making */
     finish_slot slot[slots];
 };
 

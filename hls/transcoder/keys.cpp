@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transcoder/keys.hpp"
 
-#include "aes_gcm/align.hpp"
+#include "aes_gcm/leaves.hpp"
 #include "common/bytes.hpp"
 
 namespace card
@@ -41,25 +41,30 @@ void make_nonce(uint8_t nonce[12], const uint8_t iv[12], bool tls13, uint64_t nu
     store_be64(nonce + 4, number ^ (tls13 ? load_be64(iv + 4) : 0));
 }
 
-aad_block make_aad(const record_part &r, bool tls13, uint64_t seq)
+/* Additional authenticated data of a record, zero-padded: RFC 8446 section 5.2, RFC 5246 section 6.2.3.3. All zero in a part that
+ * does not bring it. */
+void make_aad(uint8_t aad[block_bytes], const record_part &r, bool tls13, uint64_t seq)
 {
-    aad_block x = {};
-    uint8_t *header = x.byte;
+    for (unsigned i = 0; i < block_bytes; i++)
+#pragma HLS UNROLL
+        aad[i] = 0;
+    if (!r.header_done)
+        return;
+    uint8_t *header = aad;
     unsigned length = r.fragment;
     if (!tls13) {
-        store_be64(x.byte, seq);
+        store_be64(aad, seq);
         header += 8;
         length -= tls12_overhead;
     }
     header[0] = r.type;
     header[1] = header[2] = 3;
     store_be<2>(header + 3, length);
-    return x;
 }
 
 keystream_job open_job(const piece &p, const piece_layout &layout, const key_set &a, const key_set &b)
 {
-    keystream_job j = {};
+    keystream_job j;
     j.layout = layout;
     j.first = 2;
     copy_bytes<32>(j.key_a, a.open_key);
@@ -73,7 +78,7 @@ keystream_job open_job(const piece &p, const piece_layout &layout, const key_set
 
 keystream_job seal_job(const piece &p, const piece_layout &layout, const key_set &a, const key_set &b)
 {
-    keystream_job j = {};
+    keystream_job j;
     j.layout = layout;
     j.first = 2;
     copy_bytes<32>(j.key_a, a.seal_key);
@@ -132,10 +137,6 @@ void keys(keys_state &s, const keys_in &in, const keys_out &out)
         const key_set &a = line.set[p.a.set], &b = line.set[p.b.set], &fresh = p.b.valid ? b : a;
         k.layout.a = lay_out(p.a, p.tls13);
         k.layout.b = lay_out(p.b, p.tls13);
-        k.open_a = make_aad(p.a, p.tls13, p.a.open_seq);
-        k.open_b = make_aad(p.b, p.tls13, p.b.open_seq);
-        k.seal_a = make_aad(p.a, p.tls13, p.a.seal_seq);
-        k.seal_b = make_aad(p.b, p.tls13, p.b.seal_seq);
         out.open_jobs.write(open_job(p, k.layout, a, b));
         out.seal_jobs.write(seal_job(p, k.layout, a, b));
         weight_job w;
@@ -164,42 +165,45 @@ void mix(mix_state &s, const mix_in &in, const mix_out &out)
     if (crypts(k.p) && (in.open.empty() || in.seal.empty()))
         return;
     s.held = false;
-    mixed_piece m = {};
+    mixed_piece &m = s.mixed;
     m.p = k.p;
     m.flow = k.flow;
     m.window_shift = k.window_shift;
     if (crypts(k.p)) {
-        const keystream_result open = in.open.read(), seal = in.seal.read();
+        const piece &p = k.p;
+        keystream_result &open = s.open, &seal = s.seal;
+        in.open.read(open);
+        in.seal.read(seal);
         m.text_a = k.layout.a;
         m.text_b = k.layout.b;
         for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
-            m.plain[i] = static_cast<uint8_t>(k.p.byte[i] ^ open.byte[i]);
+            m.plain[i] = static_cast<uint8_t>(p.byte[i] ^ open.byte[i]);
         for (unsigned i = 0; i < beat_bytes; i++)
 #pragma HLS UNROLL
             m.p.byte[i] = static_cast<uint8_t>(m.plain[i] ^ seal.byte[i]);
-        keep_bytes(m.plain, mask_range(m.text_a.from, m.text_a.to) | mask_range(m.text_b.from, m.text_b.to));
+        leaf::keep_bytes(m.plain, mask_range(m.text_a.from, m.text_a.to) | mask_range(m.text_b.from, m.text_b.to));
         copy_bytes<16>(m.open_mask, open.tag_mask);
         copy_bytes<16>(m.seal_mask, seal.tag_mask);
         copy_bytes<16>(m.mirror_key, open.zero_a);
-        if (!k.p.tls13) {
-            replace_nonce(m.p.byte, k.p.a);
-            replace_nonce(m.p.byte, k.p.b);
+        if (!p.tls13) {
+            replace_nonce(m.p.byte, p.a);
+            replace_nonce(m.p.byte, p.b);
         }
-        ghash_job g = {};
-        g.fresh = k.p.fresh;
+        ghash_job g;
+        g.fresh = p.fresh;
         g.layout = k.layout;
-        g.with_aad_a = k.p.a.header_done;
-        g.with_aad_b = k.p.b.header_done;
-        copy_bytes<beat_bytes>(g.byte, k.p.byte);
-        copy_bytes<16>(g.aad_a, k.open_a.byte);
-        copy_bytes<16>(g.aad_b, k.open_b.byte);
+        g.with_aad_a = p.a.header_done;
+        g.with_aad_b = p.b.header_done;
+        copy_bytes<beat_bytes>(g.byte, p.byte);
+        make_aad(g.aad_a, p.a, p.tls13, p.a.open_seq);
+        make_aad(g.aad_b, p.b, p.tls13, p.b.open_seq);
         out.open_jobs.write(g);
         copy_bytes<beat_bytes>(g.byte, m.p.byte);
-        copy_bytes<16>(g.aad_a, k.seal_a.byte);
-        copy_bytes<16>(g.aad_b, k.seal_b.byte);
+        make_aad(g.aad_a, p.a, p.tls13, p.a.seal_seq);
+        make_aad(g.aad_b, p.b, p.tls13, p.b.seal_seq);
         out.seal_jobs.write(g);
-        if (mirrors(k.p)) {
+        if (mirrors(p)) {
             keystream_job j = {};
             j.layout = k.layout;
             copy_bytes<16>(j.key_a, open.zero_a);

@@ -31,20 +31,14 @@ inline bool crypts(const piece &p)
     return p.a.valid;
 }
 
-/* Additional authenticated data of a record, zero-padded: RFC 8446 section 5.2, RFC 5246 section 6.2.3.3. */
-struct aad_block {
-    uint8_t byte[16];
-};
-
 struct keyed_piece {
     piece p;
     uint64_t flow;
     int8_t window_shift;
     piece_layout layout;
-    aad_block open_a, open_b, seal_a, seal_b;
 };
 
-/* byte[] is what goes out, but for the tags, which are as they came. */
+/* byte[] is what goes out, but for the tags, which are as they came. What follows window_shift is valid if crypts(p). */
 struct mixed_piece {
     piece p;
     uint64_t flow;
@@ -92,6 +86,8 @@ struct mix_out {
 struct mix_state {
     bool held; /* the piece waits for its keystreams */
     keyed_piece piece;
+    keystream_result open, seal;
+    mixed_piece mixed; /* in the making */
 };
 
 constexpr unsigned mix_depth = 1;

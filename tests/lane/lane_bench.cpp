@@ -107,7 +107,7 @@ void lane_bench::collect()
             m_sent_at.push_back(m_machine ? m_machine->now() : m_steps);
         m_sent.insert(m_sent.end(), b.byte, b.byte + b.bytes);
         if (b.last) {
-            m_out.sent.push_back(std::move(m_sent));
+            m_out.sent.push_back(m_sent);
             m_sent.clear();
         }
     }

@@ -14,6 +14,7 @@
 #include "aes_gcm/align.hpp"
 #include "aes_gcm/counter.hpp"
 #include "aes_gcm/gf128.hpp"
+#include "common/bytes.hpp"
 
 #if defined(__x86_64__)
 
@@ -218,11 +219,13 @@ SLUICE_NATIVE inline void two_sums_native(const gf128 a[4], const gf128 b[4], co
     const __m128i zero = _mm_setzero_si128();
     parts of[2] = {{zero, zero, zero}, {zero, zero, zero}};
     bool any[2] = {false, false};
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 4; i++) {
         const unsigned to = first[i] ? 0 : 1;
         of[to] = add_parts(of[to], multiply_parts(load_element(a[i]), load_element(b[i])));
         any[to] = true;
     }
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 2; i++)
         store_element(sum[i], any[i] ? reduce(whole(of[i])) : zero);
 }
@@ -329,6 +332,7 @@ SLUICE_NATIVE inline void take_items_native(const uint8_t beat[beat_bytes], uint
 {
     const __m128i swap = _mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), zero = _mm_setzero_si128();
     __m128i ring[8] = {zero, zero, zero, zero, zero, zero, zero, zero};
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 4; i++)
         ring[i] = _mm_and_si128(load16(beat + 16 * i), mask_of(mask >> 16 * i));
     const turned_ring cells(ring, by);
@@ -336,6 +340,7 @@ SLUICE_NATIVE inline void take_items_native(const uint8_t beat[beat_bytes], uint
     unsigned n = 0;
     if (with_aad)
         _mm_storeu_si128(to + n++, _mm_shuffle_epi8(load16(aad), swap));
+#pragma GCC unroll 8
     for (unsigned i = 0; i < cells_max; i++)
         _mm_storeu_si128(to + n++, _mm_shuffle_epi8(cells.block(i), swap));
     if (n < ghash_items_max)
@@ -357,9 +362,11 @@ SLUICE_NATIVE inline void place_cells_native(const uint8_t cells[cells_bytes], u
 {
     const __m128i zero = _mm_setzero_si128();
     __m128i ring[8] = {zero, zero, zero, zero, zero, zero, zero, zero};
+#pragma GCC unroll 8
     for (unsigned i = 0; i < cells_max; i++)
         ring[i] = load16(cells + 16 * i);
     const turned_ring placed(ring, by);
+#pragma GCC unroll 8
     for (unsigned i = 0; i < 4; i++) {
         const __m128i keep = mask_of(mask >> 16 * i);
         store16(beat + 16 * i, _mm_blendv_epi8(load16(beat + 16 * i), placed.block(i), keep));
@@ -376,6 +383,30 @@ inline void place_cells(const uint8_t cells[cells_bytes], unsigned by, uint64_t 
         portable::place_cells(cells, by, mask, beat);
 }
 
+SLUICE_NATIVE inline void keep_bytes_native(uint8_t byte[beat_bytes], uint64_t mask)
+{
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < beat_bytes; i += 16)
+        store16(byte + i, _mm_and_si128(load16(byte + i), mask_of(mask >> i)));
+}
+
+inline void keep_bytes(uint8_t byte[beat_bytes], uint64_t mask)
+{
+    if (available)
+        keep_bytes_native(byte, mask);
+    else
+        card::keep_bytes(byte, mask);
+}
+
+inline uint64_t nonzero_bytes(const uint8_t byte[beat_bytes])
+{
+    uint64_t mask = 0;
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < beat_bytes; i += 16)
+        mask |= static_cast<uint64_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(load16(byte + i), _mm_setzero_si128()))) << i;
+    return ~mask;
+}
+
 #undef SLUICE_NATIVE
 #undef SLUICE_RARE
 
@@ -389,6 +420,8 @@ namespace card
 namespace native
 {
 
+using card::keep_bytes;
+using card::nonzero_bytes;
 using portable::counter_lanes;
 using portable::gf128_mul;
 using portable::gf128_multiply;

@@ -124,6 +124,10 @@ static void test_cells(void **)
         portable::place_cells(cells, by, mask, p);
         native::place_cells(cells, by, mask, beat);
         assert_memory_equal(p, beat, sizeof(p));
+        card::keep_bytes(p, mask);
+        native::keep_bytes(beat, mask);
+        assert_memory_equal(p, beat, sizeof(p));
+        assert_true(card::nonzero_bytes(beat) == native::nonzero_bytes(beat));
     }
 }
 
