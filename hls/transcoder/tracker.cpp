@@ -461,17 +461,16 @@ bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out,
     }
     const bool keyless = s.head_held && !p.head.keyed; /* nothing was looked up for it */
     if (!keyless && !s.job_held && !in.jobs.empty()) {
-        p.job = in.jobs.read();
+        s.job = in.jobs.read();
         s.job_held = true;
     }
-    const bool with_keys = !keyless && s.job_held && p.job.kind == work_keys;
+    const bool with_keys = !keyless && s.job_held && s.job.kind == work_keys;
     if (!with_keys && (!s.head_held || in.beats.empty()))
         return false;
-    if (!keyless && (!s.job_held || (p.job.fill && in.lines.empty())))
+    if (!keyless && (!s.job_held || (s.job.fill && in.lines.empty())))
         return false;
-    if (keyless)
-        p.job = work{};
-    s.job_held = keyless ? s.job_held : false;
+    p.job = keyless ? work{} : s.job;
+    s.job_held = keyless && s.job_held;
     if (p.job.fill) {
         s.line[p.job.slot] = in.lines.read();
         s.generation[p.job.slot] = 0;

@@ -63,7 +63,8 @@ struct tracked_packet {
 
 struct tracker_state {
     uint32_t seal_limit;      /* records under one seal key (G3); 0: seal_limit_default */
-    bool head_held, job_held; /* packet.head, packet.job wait for each other, the state or the first beat */
+    bool head_held, job_held; /* packet.head, job wait for each other, the state or the first beat */
+    work job;                 /* not the packet's yet: one without a work item may come before it, later than the item */
     tracked_packet packet;
     uint8_t generation[slots];
     track_state line[slots];
