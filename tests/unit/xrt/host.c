@@ -25,7 +25,7 @@
 #include <experimental/xrt_kernel.h>
 #include <experimental/xrt_xclbin.h>
 
-enum { WORDS = 256, RUN_LIMIT_MS = 30000, NOTICE_MS = 5000, HOST_FAILED = 3 };
+enum { WORDS = 256, RUN_LIMIT_MS = 30000, NOTICE_MS = 5000, NUDGE_MS = 1000, HOST_FAILED = 3 };
 
 static const char *xclbin_path, *run_folder;
 
@@ -37,6 +37,12 @@ static const char *xclbin_path, *run_folder;
         }                                                                                                                          \
     } while (0)
 
+static _Noreturn void fail(const char *what)
+{
+    fprintf(stderr, "host: %s\n", what);
+    _exit(HOST_FAILED);
+}
+
 struct card {
     xrtDeviceHandle device;
     xuid_t id;
@@ -47,8 +53,9 @@ struct card {
 struct sum {
     xrtBufferHandle in, out;
     uint32_t *in_words, *out_words;
-    xrtRunHandle run;
-    atomic_bool done;
+    xrtRunHandle run, nudge;
+    atomic_bool done, nudged;
+    bool was_nudged;
 };
 
 static uint64_t now_ms(void)
@@ -108,6 +115,26 @@ static void wait_done(xrtRunHandle run, atomic_bool *done)
     CHECK(xrtRunState(run) == ERT_CMD_STATE_COMPLETED);
 }
 
+/*
+ * XRT's scheduler can fall asleep on a run that is started just when the last one has ended (it is woken without the lock it sleeps
+ * under), and any other start wakes it. Hosts with a resident run don't meet this, as the scheduler never sleeps there.
+ */
+static void wait_sum(struct sum *sum)
+{
+    uint64_t end = now_ms() + RUN_LIMIT_MS, nudge = now_ms() + NUDGE_MS;
+    while (!atomic_load(&sum->done) || !atomic_load(&sum->nudged)) {
+        CHECK(now_ms() < end);
+        if (now_ms() > nudge && atomic_load(&sum->nudged)) {
+            atomic_store(&sum->nudged, false);
+            sum->was_nudged = true;
+            CHECK(xrtRunStart(sum->nudge) == 0);
+            nudge = now_ms() + NUDGE_MS;
+        }
+        pause_ms(1);
+    }
+    CHECK(xrtRunState(sum->run) == ERT_CMD_STATE_COMPLETED);
+}
+
 static void prepare(struct card *card, xrtKernelHandle kernel, struct sum *sum)
 {
     xrtMemoryGroup group = (xrtMemoryGroup)xrtKernelArgGroupId(kernel, 0);
@@ -118,12 +145,17 @@ static void prepare(struct card *card, xrtKernelHandle kernel, struct sum *sum)
     sum->out_words = xrtBOMap(sum->out);
     CHECK(sum->in_words && sum->out_words);
     sum->run = open_run(kernel, &sum->done);
+    sum->nudge = open_run(kernel, &sum->nudged);
+    sum->was_nudged = false;
+    atomic_store(&sum->nudged, true);
+    CHECK(xrtRunSetArg(sum->nudge, 0, sum->in) == 0 && xrtRunSetArg(sum->nudge, 1, sum->out) == 0);
+    CHECK(xrtRunSetArg(sum->nudge, 2, 0) == 0 && xrtRunSetArg(sum->nudge, 3, 0) == 0);
     CHECK(xrtRunSetArg(sum->run, 0, sum->in) == 0 && xrtRunSetArg(sum->run, 1, sum->out) == 0);
 }
 
 static void finish(struct sum *sum)
 {
-    CHECK(xrtRunClose(sum->run) == 0);
+    CHECK(xrtRunClose(sum->run) == 0 && xrtRunClose(sum->nudge) == 0);
     CHECK(xrtBOFree(sum->in) == 0 && xrtBOFree(sum->out) == 0);
 }
 
@@ -163,7 +195,7 @@ static unsigned wrong_words(struct sum *sum, uint32_t value)
 /* Waits for a run that must succeed. */
 static void check_sum(struct sum *sum, uint32_t value)
 {
-    wait_done(sum->run, &sum->done);
+    wait_sum(sum);
     CHECK(wrong_words(sum, value) == 0);
 }
 
@@ -180,10 +212,10 @@ static void case_smoke(void)
     prepare(&card, card.add, &sum);
     for (uint32_t i = 0; i < 20; i++) {
         start(&sum, i * 1000);
-        CHECK(xrtRunWait(sum.run) == ERT_CMD_STATE_COMPLETED);
         check_sum(&sum, i * 1000);
+        CHECK(xrtRunWait(sum.run) == ERT_CMD_STATE_COMPLETED);
     }
-    CHECK(xrtKernelReadRegister(card.add, 0x40, &count) == 0 && count == WORDS);
+    CHECK(xrtKernelReadRegister(card.add, 0x40, &count) == 0 && (count == WORDS || sum.was_nudged));
     finish(&sum);
     close_card(&card);
 }
@@ -448,7 +480,7 @@ static void case_flip(void)
     prepare(&card, card.add, &sum);
     for (uint32_t i = 1; i <= 3; i++) {
         start(&sum, i);
-        wait_done(sum.run, &sum.done);
+        wait_sum(&sum);
         CHECK(wrong_words(&sum, i) == (i == 2 ? 1 : 0));
         CHECK(i != 2 || sum.out_words[4] == ((4 * 3 + i) ^ (1U << 11)));
     }
@@ -485,7 +517,7 @@ static void case_die_vanish(void)
 static void case_die_kill(void)
 {
     state_of_first_run(RUN_LIMIT_MS);
-    CHECK(!"still alive");
+    fail("the host is still alive");
 }
 
 /* Injected: crash unit=ring_1 ms=200. xrtRunWait doesn't notice; after its patience the device ends, and this process with it. */
@@ -495,7 +527,7 @@ static void case_crash_wait(void)
     open_card(&card, 0);
     xrtRunHandle run = start_ring(&card);
     xrtRunWait(run);
-    CHECK(!"xrtRunWait has returned");
+    fail("xrtRunWait has returned");
 }
 
 /* A fault that is written while the host runs. */
@@ -602,5 +634,5 @@ int main(int count, char **arguments)
         cases[i].run();
         _exit(0);
     }
-    CHECK(!"a case of that name");
+    fail("no case has that name");
 }

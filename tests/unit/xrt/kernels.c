@@ -44,7 +44,7 @@ __attribute__((noinline)) static uint32_t overflow(volatile uint32_t *above)
 }
 
 /* fall(how): 0 a null pointer, 1 abort, 2 a division by zero, 3 its own stack. */
-void sluice_kernel_fall(struct sluice_kernel *kernel)
+__attribute__((no_sanitize("undefined"))) void sluice_kernel_fall(struct sluice_kernel *kernel)
 {
     volatile uint32_t how = sluice_kernel_read(kernel, 0x10), zero = 0;
     if (how == 0)

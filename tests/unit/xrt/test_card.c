@@ -84,15 +84,22 @@ static bool devices_leave(pid_t group)
     return false;
 }
 
-static void print_log(const struct host *host)
+/* Prints what the host and its devices have said. True: a sanitizer was among them, perhaps in a device whose end nobody else sees.
+ */
+static bool print_log(const struct host *host, bool print)
 {
     char path[128], line[512];
     snprintf(path, sizeof path, "%s/log", host->folder);
     FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        fprintf(stderr, "  %s", line);
+    bool found = false;
+    while (file && fgets(line, sizeof line, file)) {
+        found = found || strstr(line, "Sanitizer") || strstr(line, "runtime error:");
+        if (print || found)
+            fprintf(stderr, "  %s", line);
+    }
     if (file)
         fclose(file);
+    return found;
 }
 
 /* Ends the host's story: the status of waitpid, with nothing left of it, neither process nor file. */
@@ -103,11 +110,11 @@ static int end(struct host *host)
     bool left = ended && devices_leave(host->pid);
     if (!left)
         kill(-host->pid, SIGKILL);
-    if (status != 0 || !left)
-        print_log(host);
+    bool found = print_log(host, status != 0 || !left);
     nftw(host->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     assert_true(ended);
     assert_true(left);
+    assert_false(found);
     return status;
 }
 
@@ -200,20 +207,63 @@ static int make_xclbin(const char *description, const char *kernels, const char 
     return status;
 }
 
+static void load_must_fail(const char *description, const char *kernels)
+{
+    struct host host;
+    char path[4096];
+    assert_int_equal(make_xclbin(description, kernels, "bad.xclbin"), 0);
+    assert_non_null(realpath("bad.xclbin", path));
+    begin(&host, "bad-xclbin", path);
+    int status = end(&host);
+    unlink("bad.xclbin");
+    assert_int_equal(status, 0);
+}
+
 /* The kernels are no shared object, or one without a kernel of that name: the load fails, and nothing else does. */
 static void test_bad_xclbin(void **state)
 {
-    static const char *const kernels[] = {SLUICE_XRT_TEST_JSON, SLUICE_XRT_TREE "/lib/libxrt_swemu.so.2"};
+    static const char other[] = "{\"platform\": \"p\", \"memory\": [{\"name\": \"m\"}], \"kernels\": [{\"name\": \"other\", "
+                                "\"arguments\": [], \"units\": [{\"name\": \"other_1\", \"base\": \"0x1800000\"}]}]}";
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct host host;
-        char path[4096];
-        assert_int_equal(make_xclbin(SLUICE_XRT_TEST_JSON, kernels[i], "bad.xclbin"), 0);
-        assert_non_null(realpath("bad.xclbin", path));
-        begin(&host, "bad-xclbin", path);
-        int status = end(&host);
-        unlink("bad.xclbin");
-        assert_int_equal(status, 0);
+    load_must_fail(SLUICE_XRT_TEST_JSON, SLUICE_XRT_TEST_JSON);
+    FILE *file = fopen("other.json", "we");
+    assert_true(file && fputs(other, file) >= 0 && fclose(file) == 0);
+    load_must_fail("other.json", SLUICE_XRT_KERNELS);
+    unlink("other.json");
+}
+
+/* Descriptions that sluice-xclbin refuses, with a line that says why, and without an output. */
+static void test_bad_description(void **state)
+{
+#define DESCRIPTION(memory, kernel) "{\"platform\": \"p\", \"memory\": [" memory "], \"kernels\": [" kernel "]}"
+#define BANK                        "{\"name\": \"m\"}"
+#define UNIT                        "\"units\": [{\"name\": \"u\", \"base\": \"0x10000\"}]}"
+    static const char *const texts[] = {
+        "",
+        "{}",
+        "[]",
+        DESCRIPTION("", "{\"name\": \"k\", " UNIT),
+        DESCRIPTION(BANK, ""),
+        DESCRIPTION(BANK, "{\"name\": \"k<\", " UNIT),
+        DESCRIPTION("{\"name\": \"m\", \"type\": \"TAPE\"}", "{\"name\": \"k\", " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"range\": 63, " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"range\": 64, \"arguments\": [{\"name\": \"a\", \"type\": \"uint*\"}, {\"name\": "
+                          "\"b\", \"type\": \"uint*\"}, {\"name\": \"c\", \"type\": \"uint*\"}, {\"name\": \"d\", \"type\": "
+                          "\"uint*\"}, {\"name\": \"e\", \"type\": \"uint*\"}], " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"arguments\": [{\"name\": \"a\", \"type\": \"float\"}], " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"arguments\": [{\"name\": \"a\", \"type\": \"uint*\", \"memory\": \"n\"}], " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"units\": [{\"name\": \"u\", \"base\": \"0x10001\"}]}"),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"units\": [{\"name\": \"u\", \"base\": \"0x10000\"}, {\"name\": \"v\", \"base\": "
+                          "65536}]}"),
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        FILE *file = fopen("bad.json", "we");
+        assert_true(file && fputs(texts[i], file) >= 0 && fclose(file) == 0);
+        int status = make_xclbin("bad.json", SLUICE_XRT_KERNELS, "bad.xclbin");
+        unlink("bad.json");
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        assert_int_not_equal(access("bad.xclbin", F_OK), 0);
     }
 }
 
@@ -248,6 +298,7 @@ int main(int count, char **arguments)
         END("die-load"),
         END("crash-wait"),
         cmocka_unit_test(test_bad_xclbin),
+        cmocka_unit_test(test_bad_description),
         cmocka_unit_test(test_killed_host),
         cmocka_unit_test(test_many_hosts),
     };
