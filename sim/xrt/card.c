@@ -130,12 +130,13 @@ static void happen(struct card *card, const struct due *due)
 {
     switch (due->fault.kind) {
     case FAULT_FLIP:
-        flip(card, due->unit, &due->fault);
+        if (due->unit)
+            flip(card, due->unit, &due->fault);
         break;
     case FAULT_DIE:
         die(card, &due->fault);
     case FAULT_CRASH:
-        if (atomic_load(&due->unit->inside))
+        if (due->unit && atomic_load(&due->unit->inside))
             pthread_kill(due->unit->thread, due->fault.signal);
         break;
     default:

@@ -31,6 +31,7 @@ bool sl_xrt_devices_alive(void);
 
 /*
  * After xrtDeviceClose: waits until the device processes are gone. XRT's scheduler may still hold the last command, and with it the
- * device; then its thread closes the device a moment later, and an open meanwhile meets a half-closed one. False: one is still there.
+ * device; then its thread closes the device a moment later, and an open meanwhile meets a half-closed one. False: one is still
+ * there.
  */
 bool sl_xrt_wait_closed(unsigned limit_ms);

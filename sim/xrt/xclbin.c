@@ -204,7 +204,10 @@ static void read_kernels(struct design *design, json_t *kernels)
                     "base=\"0x0\"/>\n");
         if (json_array_size(arguments) > IMAGE_MAX_ARGUMENTS)
             fail("more than %d arguments", IMAGE_MAX_ARGUMENTS);
-        json_array_foreach(arguments, index, argument) write_argument(design, argument, index, &offset, (uint32_t)range);
+        json_array_foreach(arguments, index, argument)
+        {
+            write_argument(design, argument, index, &offset, (uint32_t)range);
+        }
         read_units(design, kernel, arguments);
         xml(design, "</kernel>\n");
     }
