@@ -171,8 +171,9 @@ static void by_segment(struct cpu_engine *e, const struct frame *f, struct sl_cp
     send_on(e, f);
 }
 
-static void by_session(struct cpu_engine *e, const struct frame *f, const struct sl_flow_entry *entry, uint32_t index)
+static void by_session(struct cpu_engine *e, const struct frame *f, const struct sl_flow_entry *entry)
 {
+    const uint32_t index = entry->index;
     struct sl_cpu_half *h = sl_cpu_sessions_half(entry, f->given->lane);
     const bool transcode = entry->action == SL_CARD_SESSION_TRANSCODE;
     struct card_punt p = {.index = index, .has_session = true};
@@ -193,27 +194,27 @@ static void by_session(struct cpu_engine *e, const struct frame *f, const struct
     }
 }
 
-static void by_headers(struct cpu_engine *e, struct frame *f, uint32_t index)
+static void by_headers(struct cpu_engine *e, struct frame *f, const struct sl_flow_entry *entry)
 {
     f->packet_id = e->lane[f->given->lane].packets++;
     if (f->headers.reason != SL_PUNT_NONE)
         punt(e, f, (struct card_punt){.reason = (uint8_t)f->headers.reason}, NULL);
-    else if (index == SL_FLOW_NONE)
+    else if (entry == NULL)
         by_rules(e, f);
     else
-        by_session(e, f, sl_flow_table_entry(e->sessions.table, index), index);
+        by_session(e, f, entry);
 }
 
-/* Frames of any kind in, an index for each: of its session, if it can have one. */
-static void look_up(const struct cpu_engine *e, struct frame *frames, size_t count, uint32_t *index)
+/* Frames of any kind in, an entry for each: of its session, if it can have one. */
+static void look_up(const struct cpu_engine *e, struct frame *frames, size_t count, struct sl_flow_entry **entry)
 {
     struct sl_flow_key keys[SL_FLOW_BURST];
-    uint32_t found[SL_FLOW_BURST];
+    struct sl_flow_entry *found[SL_FLOW_BURST];
     uint8_t asked[SL_FLOW_BURST];
     size_t asks = 0;
     for (size_t i = 0; i < count; i++) {
         const struct sl_engine_frame *given = frames[i].given;
-        index[i] = SL_FLOW_NONE;
+        entry[i] = NULL;
         if (given->kind == SL_FRAME_TRANSMIT)
             continue;
         sl_cpu_parse(&frames[i].headers, given->bytes, given->count, given->damaged);
@@ -224,10 +225,10 @@ static void look_up(const struct cpu_engine *e, struct frame *frames, size_t cou
     }
     sl_flow_table_find(e->sessions.table, keys, asks, found);
     for (size_t i = 0; i < asks; i++) {
-        index[asked[i]] = found[i];
-        if (found[i] == SL_FLOW_NONE)
+        entry[asked[i]] = found[i];
+        if (found[i] == NULL)
             continue;
-        const uint8_t *half = sl_flow_table_entry(e->sessions.table, found[i])->owned[frames[asked[i]].given->lane];
+        const uint8_t *half = found[i]->owned[frames[asked[i]].given->lane];
         for (size_t line = 0; line < sizeof(struct sl_cpu_half); line += 64)
             __builtin_prefetch(half + line);
     }
@@ -237,13 +238,13 @@ static void look_up(const struct cpu_engine *e, struct frame *frames, size_t cou
 static size_t take_burst(struct cpu_engine *e, const struct sl_engine_frame *given, size_t count, uint64_t now_ns)
 {
     struct frame frames[SL_FLOW_BURST];
-    uint32_t index[SL_FLOW_BURST];
+    struct sl_flow_entry *entry[SL_FLOW_BURST];
     for (size_t i = 0; i < count; i++) {
         frames[i].given = &given[i];
         frames[i].count = given[i].count < SL_ENGINE_FRAME_MAX ? given[i].count : SL_ENGINE_FRAME_MAX;
         frames[i].now_ns = now_ns;
     }
-    look_up(e, frames, count, index);
+    look_up(e, frames, count, entry);
     for (size_t i = 0; i < count; i++) {
         struct cpu_lane *lane = &e->lane[given[i].lane];
         frames[i].to = sl_cpu_outputs_frame(e->out);
@@ -252,7 +253,7 @@ static size_t take_burst(struct cpu_engine *e, const struct sl_engine_frame *giv
         lane->frames_in++;
         lane->bytes_in += given[i].count;
         if (given[i].kind != SL_FRAME_TRANSMIT)
-            by_headers(e, &frames[i], index[i]);
+            by_headers(e, &frames[i], entry[i]);
         else if (given[i].count <= SL_ENGINE_FRAME_MAX)
             send_unchanged(e, &frames[i]);
         else

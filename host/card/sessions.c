@@ -94,7 +94,7 @@ sl_err sl_cpu_sessions_add(struct sl_cpu_sessions *s, uint64_t flow, const struc
                            const struct session_state state[2])
 {
     struct sl_cpu_half *half[2] = {NULL, NULL};
-    uint32_t index;
+    struct sl_flow_entry *e;
     const uint32_t slot = slot_of(s, flow);
     if (s->by_flow[slot] != 0)
         return SL_ERR_EXISTS;
@@ -102,19 +102,18 @@ sl_err sl_cpu_sessions_add(struct sl_cpu_sessions *s, uint64_t flow, const struc
     if (err == SL_OK)
         err = sl_cpu_half_new(s->pool, &half[1]);
     if (err == SL_OK)
-        err = sl_flow_table_add(s->table, key, &index);
+        err = sl_flow_table_add(s->table, key, &e);
     if (err != SL_OK) {
         for (unsigned i = 0; i < 2 && half[i] != NULL; i++)
             sl_cpu_half_free(s->pool, half[i]);
         return err;
     }
-    struct sl_flow_entry *e = sl_flow_table_entry(s->table, index);
     e->action = (uint8_t)action;
     for (unsigned i = 0; i < 2; i++) {
         sl_cpu_half_install(half[i], flow, &state[i]);
         e->owned[i] = half[i];
     }
-    s->by_flow[slot] = index + 1;
+    s->by_flow[slot] = e->index + 1;
     return SL_OK;
 }
 

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+sl_bench(card_cpu LINK sl_card)
+# Only to compare with: nothing of Sluice needs DPDK.
+pkg_check_modules(DPDK QUIET libdpdk)
+option(SLUICE_BENCH_DPDK "Compare the flow table with DPDK's rte_hash" ${DPDK_FOUND})
+if(SLUICE_BENCH_DPDK)
+  add_library(sl_peer_rte_hash STATIC ${CMAKE_CURRENT_LIST_DIR}/peer_rte_hash.c)
+  target_include_directories(sl_peer_rte_hash SYSTEM PRIVATE ${DPDK_INCLUDE_DIRS})
+  target_compile_options(sl_peer_rte_hash PRIVATE ${DPDK_CFLAGS_OTHER})
+  target_link_libraries(sl_peer_rte_hash PUBLIC rte_hash rte_eal)
+  target_compile_definitions(sl_peer_rte_hash PRIVATE _GNU_SOURCE)
+  target_link_libraries(bench_card_cpu PRIVATE sl_peer_rte_hash)
+  target_compile_definitions(bench_card_cpu PRIVATE WITH_RTE_HASH)
+endif()
+sl_bench(card_install LINK sl_card_service)
