@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions installed a second over gRPC on a unix socket, and what one costs sluice-card (the process of its own that the cpu
+ * engine runs in) in CPU time. The client runs beside it, on another core where there is one.
+ *
+ *   stream        sluice.card.v1.Card/Program: both lanes of a TLS 1.3 session with their keys, 256 commands a message
+ *   openoffload   openoffload.v1.SessionTable/addSession: a session a message, 64 a stream, as its error mask has it
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "card/service/agent.h"
+#include "openoffload/v1/openoffload.pb-c.h"
+#include "rpc/client.h"
+#include "rpc/message.h"
+#include "sluice/card/v1/card.pb-c.h"
+
+enum { SESSIONS = 100 * 1024, PER_MESSAGE = 256, PER_STREAM = 64, OFFLOAD_THREADS = 2, ROUNDS = 5, KEY_BYTES = 16, IV_BYTES = 12 };
+
+static char folder[] = "/tmp/sluice-bench-XXXXXX", socket_path[64], target[80];
+
+static void die(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_card_install: %s: %s\n", what, why);
+    exit(EXIT_FAILURE);
+}
+
+static double now_s(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / SL_NS_PER_S;
+}
+
+/* ---- sluice-card ---- */
+
+static void serve(void)
+{
+    struct sl_card_options options = {.service = {.unix_path = socket_path}, .drain_ms = 1000};
+    struct sl_card_agent *agent = NULL;
+    struct sl_diag diag = {""};
+    sigset_t end;
+    int number;
+
+    sigemptyset(&end);
+    sigaddset(&end, SIGTERM);
+    sigprocmask(SIG_BLOCK, &end, NULL);
+    sl_log_configure(STDERR_FILENO, SL_LOG_ERROR, SL_LOG_TEXT);
+    if (sl_card_agent_start(&options, &agent, &diag) != SL_OK)
+        die("sluice-card", diag.text);
+    sigwait(&end, &number);
+    sl_card_agent_stop(agent);
+    exit(EXIT_SUCCESS);
+}
+
+static struct sl_rpc_client *connect_client(void)
+{
+    const struct sl_rpc_client_options options = {.target = target};
+    struct sl_rpc_client *client = NULL;
+    struct sl_diag diag = {""};
+    if (sl_rpc_client_new(&options, &client, &diag) != SL_OK)
+        die("client", diag.text);
+    return client;
+}
+
+static void reset(struct sl_rpc_client *client)
+{
+    Sluice__Card__V1__ResetRequest request = SLUICE__CARD__V1__RESET_REQUEST__INIT;
+    const struct timespec pause = {.tv_nsec = 20 * SL_NS_PER_MS};
+    ProtobufCMessage *response = NULL;
+    struct sl_diag diag = {""};
+    sl_err err;
+
+    for (int tries = 0;; tries++) { /* the socket comes when the engine is open */
+        err = sl_rpc_client_call(client, &sluice__card__v1__card__descriptor, "Reset", &request.base, 0, &response, &diag);
+        if (err != SL_ERR_UNAVAILABLE || tries == 500)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    if (err)
+        die("reset", diag.text);
+    sl_rpc_message_free(response);
+}
+
+/* ---- stream ---- */
+
+/* One message of commands, all parts in one place; only flow ids, ports and addresses change between messages. */
+struct message {
+    Sluice__Card__V1__Commands commands;
+    Sluice__Card__V1__Command command[PER_MESSAGE], *list[PER_MESSAGE];
+    Sluice__Card__V1__Install install[PER_MESSAGE];
+    Sluice__Card__V1__FlowKey key[PER_MESSAGE];
+    Sluice__Card__V1__LaneState lane[PER_MESSAGE][2];
+    Sluice__Card__V1__KeySet keys[PER_MESSAGE][2];
+    char src[PER_MESSAGE][16];
+    uint8_t bytes[PER_MESSAGE][2][2 * KEY_BYTES + 2 * IV_BYTES];
+};
+
+static char dst[] = "192.0.2.1";
+
+static void make_lane(struct message *m, size_t i, unsigned lane)
+{
+    Sluice__Card__V1__KeySet *keys = &m->keys[i][lane];
+    uint8_t *bytes = m->bytes[i][lane];
+
+    for (size_t k = 0; k < sizeof m->bytes[i][lane]; k++)
+        bytes[k] = (uint8_t)rand();
+    sluice__card__v1__key_set__init(keys);
+    keys->open_key = (ProtobufCBinaryData){KEY_BYTES, bytes};
+    keys->seal_key = (ProtobufCBinaryData){KEY_BYTES, bytes + KEY_BYTES};
+    keys->open_iv = (ProtobufCBinaryData){IV_BYTES, bytes + 2 * KEY_BYTES};
+    keys->seal_iv = (ProtobufCBinaryData){IV_BYTES, bytes + 2 * KEY_BYTES + IV_BYTES};
+    sluice__card__v1__lane_state__init(&m->lane[i][lane]);
+    m->lane[i][lane].next_seq = (uint32_t)rand();
+    m->lane[i][lane].open_record = 5;
+    m->lane[i][lane].seal_record = 7;
+    m->lane[i][lane].seq_delta = (uint32_t)rand();
+    m->lane[i][lane].ack_delta = (uint32_t)rand();
+    m->lane[i][lane].tsval_delta = m->lane[i][lane].tsecr_delta = (uint32_t)rand();
+    m->lane[i][lane].keys = keys;
+}
+
+static struct message *make_message(void)
+{
+    struct message *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        die("client", "out of memory");
+    sluice__card__v1__commands__init(&m->commands);
+    m->commands.commands = m->list;
+    m->commands.n_commands = PER_MESSAGE;
+    for (size_t i = 0; i < PER_MESSAGE; i++) {
+        sluice__card__v1__command__init(&m->command[i]);
+        sluice__card__v1__install__init(&m->install[i]);
+        sluice__card__v1__flow_key__init(&m->key[i]);
+        m->list[i] = &m->command[i];
+        m->command[i].what_case = SLUICE__CARD__V1__COMMAND__WHAT_INSTALL;
+        m->command[i].install = &m->install[i];
+        m->install[i].key = &m->key[i];
+        m->install[i].action = SLUICE__CARD__V1__ACTION__TRANSCODE;
+        m->install[i].tls = SLUICE__CARD__V1__TLS_VERSION__TLS_1_3;
+        m->install[i].inside = &m->lane[i][0];
+        m->install[i].outside = &m->lane[i][1];
+        m->key[i].src = m->src[i];
+        m->key[i].dst = dst;
+        m->key[i].dport = 443;
+        m->key[i].proto = 6;
+        make_lane(m, i, 0);
+        make_lane(m, i, 1);
+    }
+    return m;
+}
+
+static void number_message(struct message *m, uint32_t first)
+{
+    for (uint32_t i = 0; i < PER_MESSAGE; i++) {
+        uint32_t n = first + i;
+        m->command[i].flow = n;
+        m->command[i].cookie = n;
+        m->key[i].sport = 1024 + (n & 0x3fff);
+        snprintf(m->src[i], sizeof m->src[i], "10.%u.%u.1", n >> 22 & 255, n >> 14 & 255);
+    }
+}
+
+struct sender {
+    struct sl_rpc_client_stream *stream;
+    struct message *message;
+};
+
+static void *send_all(void *arg)
+{
+    const struct sender *s = arg;
+    for (uint32_t n = 1; n <= SESSIONS; n += PER_MESSAGE) {
+        number_message(s->message, n);
+        if (sl_rpc_client_send(s->stream, &s->message->commands.base, 0) != SL_OK)
+            die("stream", "broke");
+    }
+    sl_rpc_client_close_send(s->stream);
+    return NULL;
+}
+
+static void install_stream(struct sl_rpc_client *client)
+{
+    struct sender sender = {.message = make_message()};
+    struct sl_diag diag = {""};
+    uint32_t good = 0;
+    pthread_t thread;
+
+    if (sl_rpc_client_open(client, &sluice__card__v1__card__descriptor, "Program", 0, &sender.stream, &diag) != SL_OK)
+        die("stream", diag.text);
+    pthread_create(&thread, NULL, send_all, &sender);
+    for (;;) {
+        ProtobufCMessage *response = NULL;
+        if (sl_rpc_client_recv(sender.stream, &response, &diag) != SL_OK || response == NULL)
+            break;
+        const Sluice__Card__V1__Results *results = (const Sluice__Card__V1__Results *)response;
+        for (size_t i = 0; i < results->n_results; i++)
+            good += results->results[i]->code == SLUICE__CARD__V1__CODE__OK;
+        sl_rpc_message_free(response);
+    }
+    pthread_join(thread, NULL);
+    if (sl_rpc_client_finish(sender.stream, &diag) != SL_OK || good != SESSIONS)
+        die("stream: not every session was installed", diag.text);
+    sl_rpc_client_stream_free(sender.stream);
+    free(sender.message);
+}
+
+/* ---- OpenOffload ---- */
+
+static atomic_uint next_group;
+
+static void add_group(struct sl_rpc_client *client, uint32_t first)
+{
+    Openoffload__V1__ActionParameters action = OPENOFFLOAD__V1__ACTION_PARAMETERS__INIT;
+    Openoffload__V1__SessionRequest request = OPENOFFLOAD__V1__SESSION_REQUEST__INIT;
+    struct sl_rpc_client_stream *stream = NULL;
+    ProtobufCMessage *response = NULL;
+    struct sl_diag diag = {""};
+
+    if (sl_rpc_client_open(client, &openoffload__v1__session_table__descriptor, "addSession", 0, &stream, &diag) != SL_OK)
+        die("addSession", diag.text);
+    action.actiontype = OPENOFFLOAD__V1__ACTION__TYPE___FORWARD;
+    request.action = &action;
+    request.inlif = 1;
+    request.outlif = 2;
+    request.protocolid = OPENOFFLOAD__V1__PROTOCOL__ID___TCP;
+    request.destinationip = 0x010200c0;
+    request.destinationport = 443;
+    request.cachetimeout = 3600;
+    for (uint32_t n = first; n < first + PER_STREAM; n++) {
+        request.sessionid = n;
+        request.sourceip = 10 | (n >> 14) << 16;
+        request.sourceport = 1024 + (n & 0x3fff);
+        sl_rpc_client_send(stream, &request.base, n + 1 < first + PER_STREAM ? SL_RPC_MORE : 0);
+    }
+    sl_rpc_client_close_send(stream);
+    if (sl_rpc_client_recv(stream, &response, &diag) != SL_OK || response == NULL ||
+        ((const Openoffload__V1__AddSessionResponse *)response)->errorstatus != 0 || sl_rpc_client_finish(stream, &diag) != SL_OK)
+        die("addSession: not every session was installed", diag.text);
+    sl_rpc_message_free(response);
+    sl_rpc_client_stream_free(stream);
+}
+
+static void *add_groups(void *arg)
+{
+    uint32_t group;
+    while ((group = atomic_fetch_add(&next_group, 1)) < SESSIONS / PER_STREAM)
+        add_group(arg, 1 + group * PER_STREAM);
+    return NULL;
+}
+
+static void install_openoffload(struct sl_rpc_client *client)
+{
+    pthread_t threads[OFFLOAD_THREADS];
+    atomic_store(&next_group, 0);
+    for (size_t i = 0; i < OFFLOAD_THREADS; i++)
+        pthread_create(&threads[i], NULL, add_groups, client);
+    for (size_t i = 0; i < OFFLOAD_THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* ---- measuring ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of several rounds. */
+static void measure(struct sl_rpc_client *client, const char *name, clockid_t server, void (*install)(struct sl_rpc_client *))
+{
+    double rate[ROUNDS], cpu[ROUNDS];
+    for (size_t i = 0; i < ROUNDS; i++) {
+        reset(client);
+        double used = now_s(server), start = now_s(CLOCK_MONOTONIC);
+        install(client);
+        rate[i] = SESSIONS / (now_s(CLOCK_MONOTONIC) - start);
+        cpu[i] = (now_s(server) - used) * 1e6 / SESSIONS;
+    }
+    qsort(rate, ROUNDS, sizeof rate[0], by_value);
+    qsort(cpu, ROUNDS, sizeof cpu[0], by_value);
+    printf("{\"name\": \"card.install_per_s.%s\", \"value\": %.0f, \"unit\": \"sessions/s\", \"peer\": null, \"ratio\": null}\n",
+           name, rate[ROUNDS / 2]);
+    printf("{\"name\": \"card.install_cpu_us.%s\", \"value\": %.3f, \"unit\": \"us\", \"peer\": null, \"ratio\": null}\n", name,
+           cpu[ROUNDS / 2]);
+    fprintf(stderr, "%s: %.0f .. %.0f sessions/s in %d rounds of %d\n", name, rate[0], rate[ROUNDS - 1], ROUNDS, SESSIONS);
+}
+
+int main(void)
+{
+    clockid_t clock;
+    int status;
+
+    if (mkdtemp(folder) == NULL)
+        die(folder, strerror(errno));
+    snprintf(socket_path, sizeof socket_path, "%s/s", folder);
+    snprintf(target, sizeof target, "unix:%s", socket_path);
+    pid_t server = fork(); /* before gRPC has threads */
+    if (server == 0)
+        serve();
+    if (server < 0 || clock_getcpuclockid(server, &clock) != 0)
+        die("sluice-card", strerror(errno));
+    struct sl_rpc_client *client = connect_client();
+    measure(client, "openoffload", clock, install_openoffload);
+    measure(client, "stream", clock, install_stream);
+    sl_rpc_client_free(client);
+    kill(server, SIGTERM);
+    if (waitpid(server, &status, 0) != server || status != 0)
+        die("sluice-card", "did not end well");
+    rmdir(folder);
+    return 0;
+}
