@@ -125,6 +125,18 @@ static _Noreturn void die(struct card *card, const struct fault *fault)
     _exit(0);
 }
 
+/* A thread that crashes sleeps with all it holds, and while a signal from outside is on its way that mustn't be the memory's lock.
+ */
+static void crash(struct card *card, struct unit *unit, int signal_number)
+{
+    pthread_mutex_lock(&card->memory->lock);
+    if (atomic_load(&unit->inside) && pthread_kill(unit->thread, signal_number) == 0) {
+        for (int ms = 0; ms < 1000 && !atomic_load(&unit->crashed); ms++)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    pthread_mutex_unlock(&card->memory->lock);
+}
+
 /* Under the lock. */
 static void happen(struct card *card, const struct due *due)
 {
@@ -136,8 +148,8 @@ static void happen(struct card *card, const struct due *due)
     case FAULT_DIE:
         die(card, &due->fault);
     case FAULT_CRASH:
-        if (due->unit && atomic_load(&due->unit->inside))
-            pthread_kill(due->unit->thread, due->fault.signal);
+        if (due->unit)
+            crash(card, due->unit, due->fault.signal);
         break;
     default:
         break;
@@ -161,7 +173,7 @@ static bool on_begin(void *context, struct unit *unit, int *signal_number, bool 
     struct fault fault;
     const char *name = unit->description->name;
     uint64_t number = atomic_load(&unit->runs);
-    bool crash = false;
+    bool at_once = false;
     pthread_mutex_lock(&card->lock);
     *lose = faults_take(&card->faults, FAULT_LOSE, FAULT_START, name, number, &fault);
     if (faults_take(&card->faults, FAULT_DELAY, FAULT_START, name, number, &fault))
@@ -171,13 +183,13 @@ static bool on_begin(void *context, struct unit *unit, int *signal_number, bool 
     if (faults_take(&card->faults, FAULT_DIE, FAULT_START, name, number, &fault))
         happen_or_wait(card, &fault, unit);
     if (faults_take(&card->faults, FAULT_CRASH, FAULT_START, name, number, &fault)) {
-        crash = fault.delay_ms == 0;
+        at_once = fault.delay_ms == 0;
         *signal_number = fault.signal;
-        if (!crash)
+        if (!at_once)
             happen_or_wait(card, &fault, unit);
     }
     pthread_mutex_unlock(&card->lock);
-    return crash;
+    return at_once;
 }
 
 static void on_end(void *context, struct unit *unit)
