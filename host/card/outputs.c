@@ -28,7 +28,8 @@ struct sl_cpu_outputs {
     uint32_t head, tail; /* of the frames' memory: next place; oldest that is in use. Equal: nothing is */
 };
 
-enum { PLACE_BYTES = SL_ENGINE_FRAME_MAX, LINE = 64 };
+/* A place is at least a line, so that two never begin at the same byte. */
+enum { LINE = 64, PLACE_BYTES = SL_ENGINE_FRAME_MAX + LINE, WARM_BYTES = 256 << 10, FEW = 2 * 64 };
 
 static size_t ring_used(const struct ring *r)
 {
@@ -103,7 +104,10 @@ size_t sl_cpu_outputs_completions(struct sl_cpu_outputs *o, struct sl_engine_com
 
 /* ---- frames ---- */
 
-/* Places follow each other in one piece of memory; at its end, the next one is at the beginning. The next place: */
+/*
+ * Places follow each other in one piece of memory; at its end, the next one is at the beginning. When results are fetched soon, it
+ * begins again earlier: then frames are written where the cache still has what was there.
+ */
 static bool next_place(const struct sl_cpu_outputs *o, uint32_t *at)
 {
     if (ring_used(&o->result) == 0) {
@@ -112,7 +116,8 @@ static bool next_place(const struct sl_cpu_outputs *o, uint32_t *at)
     }
     if (o->head > o->tail) {
         *at = o->head;
-        if (SL_CPU_OUT_FRAME_BYTES - o->head >= PLACE_BYTES)
+        const bool soon = ring_used(&o->result) <= FEW && o->tail >= WARM_BYTES;
+        if (!soon && SL_CPU_OUT_FRAME_BYTES - o->head >= PLACE_BYTES)
             return true;
         *at = 0;
         return o->tail > PLACE_BYTES;
@@ -138,7 +143,7 @@ void sl_cpu_outputs_add_result(struct sl_cpu_outputs *o, const struct sl_engine_
     struct result *r = &o->results[o->result.filled++ % SL_CPU_OUT_RESULTS];
     r->told = *told;
     r->told.bytes = o->frames + o->head;
-    o->head += (told->count + LINE - 1) / LINE * LINE;
+    o->head += (told->count / LINE + 1) * LINE;
     r->end = o->head;
 }
 
