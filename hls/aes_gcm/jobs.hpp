@@ -38,13 +38,14 @@ struct keystream_job {
     uint8_t key_a[32], key_b[32];
     uint8_t nonce_a[12], nonce_b[12];
     uint32_t first;
-    bool long_a, long_b; /* AES-256; else AES-128 with the first 16 key bytes */
+    uint32_t aside_a, aside_b; /* counters of the blocks beside the text: zero_a, zero_b */
+    bool long_a, long_b;       /* AES-256; else AES-128 with the first 16 key bytes */
 };
 
 struct keystream_result {
     uint8_t byte[beat_bytes]; /* the keystream where the text is; zero elsewhere */
     uint8_t tag_mask[16];     /* E(key_a, nonce_a || 1): masks the tag */
-    /* E(key, nonce || 0), which GCM never uses: the mirror's keys. Zero where not built in; b's is a's if b has no cells. */
+    /* E(key, nonce || be32(aside)): the mirror's keys. Zero where not built in; b's is a's if b has no cells. */
     uint8_t zero_a[16], zero_b[16];
 };
 

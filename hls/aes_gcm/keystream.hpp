@@ -59,7 +59,8 @@ template <unsigned extra> keystream_result make_keystream(const keystream_job &j
     if (extra & with_zero) {
         use_b[zero_lane] = false;
         use_b[zero_lane + 1] = b.cells > 0;
-        counter[zero_lane] = counter[zero_lane + 1] = 0;
+        counter[zero_lane] = job.aside_a;
+        counter[zero_lane + 1] = use_b[zero_lane + 1] ? job.aside_b : job.aside_a;
     }
     leaf::counter_lanes<lanes>(job, counter, use_b, block);
 

@@ -213,7 +213,7 @@ struct event {
 };
 
 /*
- * The mirror. Plaintext leaves sealed: XORed with AES-128 in counter mode under the record's mirror key E(K_open, nonce || 0),
+ * The mirror. Plaintext leaves sealed: XORed with AES-128 in counter mode under the record's mirror key E(K_open, nonce || be32(2^31 + open_seq mod 2^31)),
  * which is told only when the record has verified (G7). Block i of the record's text has counter block be128(i). One for every
  * piece with fresh text of a mirrored session, and for every end of one of its records.
  */

@@ -61,7 +61,8 @@ bool track_is_sound(const uint8_t *from)
     const bool position = !header_known || (fragment >= shortest && fragment <= longest && have < whole);
     const bool range = !ahead || (header_known && ahead_from > have && ahead_from < ahead_to && ahead_to <= whole);
     const bool sets = (flags & (track_next | track_previous)) != (track_next | track_previous);
-    return position && range && sets && ring_is_sound(from, tls_header_bytes + longest);
+    const bool countable = word_at(from, offsetof(track_state, seal_seq)) <= seal_limit_default; /* G1, G3 */
+    return position && range && sets && countable && ring_is_sound(from, tls_header_bytes + longest);
 }
 
 bool finish_is_sound(const uint8_t *from)

@@ -36,21 +36,28 @@ unsigned text_bytes(const record_part &r, bool tls13)
     return r.fragment - (tls13 ? tls_tag_bytes : tls12_overhead);
 }
 
-void clear_record(finish_state &f)
-{
-    for (unsigned i = 0; i < 16; i++)
-#pragma HLS UNROLL
-        f.open_hash[i] = f.seal_hash[i] = 0;
-    for (unsigned i = 0; i < tail_bytes; i++)
-#pragma HLS UNROLL
-        f.tail[i] = 0;
-    f.tail_end = 0;
-}
-
 void add(uint8_t sum[16], const gf128 &x)
 {
     store_be64(sum, load_be64(sum) ^ x.word[0]);
     store_be64(sum + 8, load_be64(sum + 8) ^ x.word[1]);
+}
+
+/* The first byte of a record in progress lies in the part and is new: its sums begin. */
+bool begins(const piece &p, const record_part &r)
+{
+    return r.valid && r.ring == 0 && r.offset == 0 && (p.fresh >> (r.at % beat_bytes) & 1) != 0;
+}
+
+void take_sum(finish_state &f, const piece &p, const record_part &r, const gf128 &open, const gf128 &seal)
+{
+    if (begins(p, r))
+        for (unsigned i = 0; i < 16; i++)
+#pragma HLS UNROLL
+            f.open_hash[i] = f.seal_hash[i] = 0;
+    if (r.valid && r.ring == 0) {
+        add(f.open_hash, open);
+        add(f.seal_hash, seal);
+    }
 }
 
 /* ---- content ---- */
@@ -167,8 +174,9 @@ struct record_verdict {
     uint8_t tag[16]; /* the outgoing one */
 };
 
-/* Part a: hash, content tail, tag, and if it ends well the next record. */
-record_verdict finish_part(finish_state &f, mixed_piece &m, const ghash_result &open, const ghash_result &seal)
+/* Part a, whose record's sums are given: content tail, tag, verdict. */
+record_verdict finish_part(finish_state &f, mixed_piece &m, const gf128 &open_sum, const gf128 &seal_sum, const gf128 *open_h,
+                           const gf128 *seal_h)
 {
     record_verdict v = {};
     const record_part &a = m.p.a;
@@ -177,8 +185,6 @@ record_verdict finish_part(finish_state &f, mixed_piece &m, const ghash_result &
         place_tag(m, where, f.ring_tag[a.ring - 1], false);
         return v;
     }
-    add(f.open_hash, open.sum_a);
-    add(f.seal_hash, seal.sum_a);
     keep_tail(f, a, m.text_a, m.plain, m.p.fresh, m.p.tls13);
     if (where.from == where.to)
         return v;
@@ -186,8 +192,8 @@ record_verdict finish_part(finish_state &f, mixed_piece &m, const ghash_result &
     const unsigned aad_bits = 8 * (m.p.tls13 ? tls_header_bytes : 8 + tls_header_bytes);
     const unsigned text_bits = 8 * text_bytes(a, m.p.tls13);
     uint8_t expected[16];
-    to_bytes(expected, ghash_final(from_bytes(f.open_hash), open.h, aad_bits, text_bits), m.open_mask);
-    to_bytes(v.tag, ghash_final(from_bytes(f.seal_hash), seal.h, aad_bits, text_bits), m.seal_mask);
+    to_bytes(expected, ghash_final(open_sum, open_h, aad_bits, text_bits), m.open_mask);
+    to_bytes(v.tag, ghash_final(seal_sum, seal_h, aad_bits, text_bits), m.seal_mask);
     const bool bad = differs(m, where, expected);
     if (bad)
         v.about = event_bad_tag;
@@ -282,13 +288,13 @@ void step_keys(finished_packet &q, finish_slot &slot, const piece &p)
 }
 
 /* A piece with record data of a packet that still stands. */
-void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, const ghash_result &seal, const finish_out &out,
-                  uint8_t lane)
+void finish_piece(finish_control &s, mixed_piece &m, const gf128 &open_sum, const gf128 &seal_sum, const ghash_result &open,
+                  const ghash_result &seal, const finish_out &out, uint8_t lane)
 {
     finished_packet &q = s.packet;
     finish_slot &slot = s.slot[m.p.slot];
     finish_state &f = slot.state;
-    const record_verdict v = finish_part(f, m, open, seal);
+    const record_verdict v = finish_part(f, m, open_sum, seal_sum, open.h, seal.h);
     const bool fresh_end = m.p.a.ends && m.p.a.ring == 0;
     if (v.verdict == mirror_verified)
         push_tag(f, v.tag);
@@ -297,16 +303,16 @@ void finish_piece(finish_control &s, mixed_piece &m, const ghash_result &open, c
         q.zero_from = static_cast<uint8_t>(m.p.a.at + m.p.a.bytes);
         q.done.kind = done_dead;
     } else if (fresh_end) {
-        clear_record(f);
+        for (unsigned i = 0; i < tail_bytes; i++)
+#pragma HLS UNROLL
+            f.tail[i] = 0;
+        f.tail_end = 0;
     }
     if (v.about == event_key_update)
         step_keys(q, slot, m.p);
     const bool with_b = m.p.b.valid && !q.stopped && !q.stepped;
-    if (with_b) {
-        add(f.open_hash, open.sum_b);
-        add(f.seal_hash, seal.sum_b);
+    if (with_b)
         keep_tail(f, m.p.b, m.text_b, m.plain, m.p.fresh, m.p.tls13);
-    }
     if (v.about != event_none)
         out.records.write(record_event(m, v, q.context.head.packet_id, lane));
     if (mirrors(m.p)) {
@@ -460,10 +466,14 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
         const ghash_result open = in.open.read(), seal = in.seal.read();
         if (mirrors(m.p))
             in.mirror.read(s.mask);
+        /* The sums go on whatever becomes of the packet, so that no verdict is waited for (SUM_RAW). */
+        take_sum(slot.state, m.p, m.p.a, open.sum_a, seal.sum_a);
+        const gf128 open_sum = from_bytes(slot.state.open_hash), seal_sum = from_bytes(slot.state.seal_hash);
+        take_sum(slot.state, m.p, m.p.b, open.sum_b, seal.sum_b);
         if (q.stepped)
             q.squashed = true;
         if (!q.squashed && !q.stopped)
-            finish_piece(s, m, open, seal, out, lane);
+            finish_piece(s, m, open_sum, seal_sum, open, seal, out, lane);
     }
     if (m.p.dead && q.stepped)
         q.squashed = true;

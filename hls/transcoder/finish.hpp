@@ -8,10 +8,17 @@
  * record that ends in this piece is there a few stages later, without a loop (the sum is not changed by it). A tag that is cut by
  * the end of a packet is computed again from the sum when its rest comes, and compared and released byte by byte (docs/card.md).
  *
- * Hazards
- *   SUM_RAW     line[slot] is read and written by pieces in successive cycles: the sums are one XOR, forwarded. The tag ring and
- * the content tail are read three stages later and written there; the same. KEY_UPDATE, DEATH   see tracker.hpp: what was begun
- * under an older generation, or for a dead session, is dropped here. WRITE_BACK  as in tracker.hpp.
+ * Two loops go from a piece to the next one of the same session, and no other:
+ *
+ *   SUM_RAW      The sums of a record. They begin anew with the record's first fresh byte and take what belongs to its place; no
+ * verdict stops them, since what a verdict undoes begins anew as well. One XOR, forwarded. VERDICT_RAW  Content tail, tag ring,
+ * generation, dead. Tags come out of the multipliers and are compared in front of it (feed-forward); the loop is: tail moved (3
+ * LUT6 levels), judged (2), squash of the next piece (2). Seven levels are more than fit into 3.3 ns by the rules of
+ * docs/hardware.md: see there.
+ *
+ * Other hazards: KEY_UPDATE, DEATH (tracker.hpp): what was begun under an older generation, or for a dead session, is dropped here.
+ * WRITE_BACK (tracker.hpp). In hardware slot[slots] is two memories, sums and verdicts; each is read by a piece and a write-back
+ * and written by a piece in a cycle: two copies for two reads, the element just written forwarded.
  */
 #pragma once
 

@@ -62,6 +62,13 @@ void make_aad(uint8_t aad[block_bytes], const record_part &r, bool tls13, uint64
     store_be<2>(header + 3, length);
 }
 
+/* The counter of a record's mirror key: of no use to GCM, whose counters end at 1026, and different for each record even if a
+ * TLS 1.2 sender, or somebody in its place, uses an explicit nonce again (a key seals fewer than 2^31 records, G3). */
+uint32_t mirror_counter(uint64_t open_seq)
+{
+    return static_cast<uint32_t>(open_seq | UINT64_C(1) << 31);
+}
+
 keystream_job open_job(const piece &p, const piece_layout &layout, const key_set &a, const key_set &b)
 {
     keystream_job j;
@@ -73,6 +80,8 @@ keystream_job open_job(const piece &p, const piece_layout &layout, const key_set
     j.long_b = (b.long_keys & 1) != 0;
     make_nonce(j.nonce_a, a.open_iv, p.tls13, p.tls13 ? p.a.open_seq : p.a.nonce);
     make_nonce(j.nonce_b, b.open_iv, p.tls13, p.tls13 ? p.b.open_seq : p.b.nonce);
+    j.aside_a = mirror_counter(p.a.open_seq);
+    j.aside_b = mirror_counter(p.b.open_seq);
     return j;
 }
 
@@ -87,6 +96,7 @@ keystream_job seal_job(const piece &p, const piece_layout &layout, const key_set
     j.long_b = (b.long_keys & 2) != 0;
     make_nonce(j.nonce_a, a.seal_iv, p.tls13, p.a.seal_seq);
     make_nonce(j.nonce_b, b.seal_iv, p.tls13, p.b.seal_seq);
+    j.aside_a = j.aside_b = 0; /* not built in */
     return j;
 }
 

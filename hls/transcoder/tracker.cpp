@@ -140,7 +140,7 @@ punt_reason decide_data(tracked_packet &p, uint32_t seal_limit)
     if (seq_diff(end, t.next) > 0) {
         if ((t.flags & track_wait) != 0)
             return punt_key_wait;
-        if (t.seal_seq + seal_reserve > seal_limit)
+        if (t.seal_seq > seal_limit - seal_reserve) /* control keeps the limit above the reserve */
             return punt_seal_limit;
     }
     return punt_none;
@@ -486,6 +486,29 @@ bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out,
     return true;
 }
 
+/* A KeyUpdate, or the death of the session, was found behind the tracker. */
+void take_done(tracker_state &s, const packet_done &done, const tracker_out &out, uint8_t lane)
+{
+    track_state &line = s.line[done.slot];
+    s.generation[done.slot]++;
+    if (done.kind == done_dead) {
+        line.flags |= track_dead;
+        return;
+    }
+    step_keys(line, done);
+    if ((line.flags & track_wait) == 0)
+        return;
+    event e = {};
+    e.kind = event_key_wait;
+    e.lane = lane;
+    e.index = done.index;
+    e.flow = done.flow;
+    e.packet_id = done.packet_id;
+    e.epoch = line.epoch;
+    e.tcp_seq = done.end;
+    out.events.write(e);
+}
+
 } // namespace
 
 void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uint8_t lane)
@@ -496,29 +519,15 @@ void tracker(tracker_state &s, const tracker_in &in, const tracker_out &out, uin
     if (!in.seal_limits.empty())
         s.seal_limit = in.seal_limits.read();
 
-    /* What finish found out about earlier packets comes first: it may concern the one in hand. */
+    /* What finish found out about earlier packets comes first: it may concern the one in hand. What changes a state has the cycle
+     * to itself, since no packet may write one then (SLOT_RAW). */
     if (!in.dones.empty() && !out.releases.full() && !out.events.full()) {
         const packet_done done = in.dones.read();
-        track_state &line = s.line[done.slot];
-        if (done.kind == done_key_update) {
-            step_keys(line, done);
-            s.generation[done.slot]++;
-            if ((line.flags & track_wait) != 0) {
-                event e = {};
-                e.kind = event_key_wait;
-                e.lane = lane;
-                e.index = done.index;
-                e.flow = done.flow;
-                e.packet_id = done.packet_id;
-                e.epoch = line.epoch;
-                e.tcp_seq = done.end;
-                out.events.write(e);
-            }
-        } else if (done.kind == done_dead) {
-            line.flags |= track_dead;
-            s.generation[done.slot]++;
-        }
         out.releases.write(slot_release{done.slot});
+        if (done.kind != done_plain) {
+            take_done(s, done, out, lane);
+            return;
+        }
     }
     if (!in.write_backs.empty() && !out.lines.full()) {
         const write_back w = in.write_backs.read();

@@ -9,8 +9,10 @@
  *   walk:   ring 2 ──end──▶ ring 1 ──end──▶ ring 0, the record in progress ──fresh end──▶ the next record, ring 0 again
  *
  * Hazards
- *   SLOT_RAW    A packet's state is needed in the cycle after the last piece of the packet before. It lies in line[slot], written
- *               with the last piece; in hardware the written element is forwarded to the read in the next cycle.
+ *   SLOT_RAW    A packet's state is needed in the cycle after the last piece of the packet before. line[slot] is read by the next
+ *               packet and by a write-back, and written once a cycle at most: by the last piece (with what came from memory, if the
+ *               packet filled the slot), or by a KeyUpdate or a death, which take a cycle of their own. Two copies for two reads;
+ *               the element just written is forwarded.
  *   KEY_UPDATE  That a record was a KeyUpdate is known only when it has been decrypted, some 40 cycles after the tracker went on.
  *               Then the state goes back to the record's end, and the slot's generation moves on: packets (and the rest of the
  *               packet) begun under the older generation are dropped by finish, and TCP sends them again.

@@ -223,6 +223,9 @@ void model_record_begin(struct model_record_state *r, bool tls13, const struct m
     for (size_t i = 0; i < r->text_bytes; i++)
         r->mask[i] ^= r->plain[i];
     memcpy(block, open, 12);
+    const uint32_t aside = 0x80000000u + (uint32_t)(r->open_seq % 0x80000000u);
+    for (int i = 0; i < 4; i++)
+        block[12 + i] = (uint8_t)(aside >> (24 - 8 * i));
     encrypt_block(&k.open, block, r->mirror_key);
 }
 
