@@ -10,6 +10,7 @@
 namespace sim
 {
 
+std::atomic<unsigned> machines;
 __thread machine *running;
 static __thread failures *collector;
 

@@ -26,6 +26,7 @@ process::process(const std::string &name, unsigned depth, std::function<void()> 
 
 machine::machine(uint64_t seed) : m_random(seed)
 {
+    machines++;
 }
 
 /* Streams may outlive the machine: they are plain again, with whatever is inside. */
@@ -33,6 +34,7 @@ machine::~machine()
 {
     for (fifo *f : m_streams)
         f->m_time.reset();
+    machines--;
 }
 
 process &machine::add(const std::string &name, unsigned depth, std::function<void()> call)

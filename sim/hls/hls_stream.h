@@ -58,9 +58,7 @@ template <typename T> class stream<T, 0> : public sim::fifo
     {
         if (!may_read())
             return T();
-        T element(std::move(m_slot[m_head]));
-        drop();
-        return element;
+        return take();
     }
     void read(T &element)
     {
@@ -136,6 +134,12 @@ template <typename T> class stream<T, 0> : public sim::fifo
             return false;
         }
         return true;
+    }
+    T take()
+    {
+        T element(std::move(m_slot[m_head]));
+        drop();
+        return element;
     }
     void drop()
     {
