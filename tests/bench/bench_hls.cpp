@@ -4,7 +4,6 @@
  * natively. Cycle counts come from the processes' stated depths and from one element a stream and call; what a board makes of it,
  * only a board can say (docs/hardware.md).
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "lane_bench.hpp"
 #include "session_table_measure.hpp"
+#include "tls_sender.hpp"
 
 namespace
 {
@@ -30,144 +30,17 @@ void report(const char *name, double value, const char *unit)
     fflush(stdout);
 }
 
-/* ---- genuine traffic: TLS 1.3 records of AES-128-GCM in TCP over IPv4 ---- */
-
-class sender
-{
-  public:
-    sender(uint32_t index, unsigned record_bytes, unsigned segment_bytes)
-        : m_index(index), m_record(record_bytes), m_segment(segment_bytes), m_random(index + 1), m_aes(EVP_CIPHER_CTX_new())
-    {
-        m_random.fill(&m_keys, sizeof m_keys);
-        m_keys.long_keys = 0;
-        memset(m_keys.open_key + 16, 0, 16);
-        memset(m_keys.seal_key + 16, 0, 16);
-        hash_key(m_keys.open_key, m_keys.open_h);
-        hash_key(m_keys.seal_key, m_keys.seal_h);
-        m_start = m_seq = static_cast<uint32_t>(m_random.bits());
-    }
-    ~sender()
-    {
-        EVP_CIPHER_CTX_free(m_aes);
-    }
-    sender(const sender &) = delete;
-    sender &operator=(const sender &) = delete;
-
-    sl_card_flow_key key() const
-    {
-        sl_card_flow_key k = {};
-        const uint32_t src = 0x0a000000 + m_index;
-        card::store_be<4>(k.src, src);
-        card::store_be<4>(k.dst, 0xc0a80001);
-        k.sport = 40000;
-        k.dport = 443;
-        k.proto = 6;
-        k.version = 4;
-        return k;
-    }
-    card::session_state state() const
-    {
-        card::session_state s = {};
-        s.keys.set[0] = m_keys;
-        s.track.next = s.track.record_start = m_start;
-        s.track.flags = card::track_tls13 | card::track_mirror;
-        s.track.seq_delta = 1000;
-        s.track.ack_delta = 2000;
-        return s;
-    }
-    /* The next segment of the stream. */
-    bytes frame()
-    {
-        while (m_stream.size() < m_segment)
-            seal();
-        bytes f(54 + m_segment);
-        const sl_card_flow_key k = key();
-        f[12] = 0x08;
-        f[14] = 0x45;
-        card::store_be<2>(&f[16], f.size() - 14);
-        f[22] = 64;
-        f[23] = 6;
-        memcpy(&f[26], k.src, 4);
-        memcpy(&f[30], k.dst, 4);
-        card::store_be<2>(&f[24], sum(&f[14], 20, 0));
-        card::store_be<2>(&f[34], k.sport);
-        card::store_be<2>(&f[36], k.dport);
-        card::store_be<4>(&f[38], m_seq);
-        f[46] = 0x50;
-        f[47] = 0x10;
-        card::store_be<2>(&f[48], 1000);
-        std::copy(m_stream.begin(), m_stream.begin() + m_segment, f.begin() + 54);
-        m_stream.erase(m_stream.begin(), m_stream.begin() + m_segment);
-        m_seq += m_segment;
-        const uint32_t pseudo = 6 + static_cast<uint32_t>(f.size() - 34) + words(&f[26], 8);
-        card::store_be<2>(&f[50], sum(&f[34], f.size() - 34, pseudo));
-        return f;
-    }
-
-  private:
-    static uint32_t words(const uint8_t *p, size_t n)
-    {
-        uint32_t s = 0;
-        for (size_t i = 0; i < n; i += 2)
-            s += static_cast<uint32_t>(p[i] << 8 | (i + 1 < n ? p[i + 1] : 0));
-        return s;
-    }
-    static uint16_t sum(const uint8_t *p, size_t n, uint32_t s)
-    {
-        s += words(p, n);
-        while (s >> 16 != 0)
-            s = (s & 0xffff) + (s >> 16);
-        return static_cast<uint16_t>(~s);
-    }
-    void hash_key(const uint8_t *key, uint8_t *h)
-    {
-        const uint8_t zero[16] = {};
-        int n;
-        if (EVP_EncryptInit_ex(m_aes, EVP_aes_128_ecb(), nullptr, key, nullptr) != 1 ||
-            EVP_EncryptUpdate(m_aes, h, &n, zero, 16) != 1)
-            fail("AES");
-    }
-    void seal()
-    {
-        bytes text(m_record + 1), record(5 + text.size() + 16);
-        uint8_t nonce[12];
-        int n;
-        m_random.fill(text.data(), m_record);
-        text[m_record] = 23;
-        memcpy(nonce, m_keys.open_iv, 12);
-        for (unsigned i = 0; i < 8; i++)
-            nonce[11 - i] = static_cast<uint8_t>(nonce[11 - i] ^ m_records >> 8 * i);
-        m_records++;
-        record[0] = 23;
-        record[1] = record[2] = 3;
-        card::store_be<2>(&record[3], record.size() - 5);
-        if (EVP_EncryptInit_ex(m_aes, EVP_aes_128_gcm(), nullptr, m_keys.open_key, nonce) != 1 ||
-            EVP_EncryptUpdate(m_aes, nullptr, &n, record.data(), 5) != 1 ||
-            EVP_EncryptUpdate(m_aes, &record[5], &n, text.data(), static_cast<int>(text.size())) != 1 ||
-            EVP_EncryptFinal_ex(m_aes, nonce, &n) != 1 ||
-            EVP_CIPHER_CTX_ctrl(m_aes, EVP_CTRL_AEAD_GET_TAG, 16, &record[5 + text.size()]) != 1)
-            fail("AES-GCM");
-        m_stream.insert(m_stream.end(), record.begin(), record.end());
-    }
-
-    uint32_t m_index, m_start, m_seq;
-    unsigned m_record, m_segment;
-    sim::random_source m_random;
-    EVP_CIPHER_CTX *m_aes;
-    card::key_set m_keys;
-    uint64_t m_records = 0;
-    bytes m_stream;
-};
+/* ---- genuine traffic ---- */
 
 struct traffic {
-    std::vector<std::unique_ptr<sender>> senders;
+    std::vector<std::unique_ptr<bench::tls_sender>> senders;
     std::vector<bytes> frames;
     uint64_t beats = 0, wire_bytes = 0;
 
     traffic(unsigned sessions, unsigned record_bytes, unsigned segment_bytes, unsigned packets)
     {
         for (unsigned i = 0; i < sessions; i++)
-            senders.emplace_back(new sender(i, record_bytes, segment_bytes));
+            senders.emplace_back(new bench::tls_sender(i, record_bytes, segment_bytes));
         for (unsigned i = 0; i < packets; i++) {
             frames.push_back(senders[i % sessions]->frame());
             beats += (frames.back().size() + 63) / 64;

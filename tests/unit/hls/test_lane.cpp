@@ -77,19 +77,22 @@ struct variant {
     unsigned batch;
     bool timed;
     double stall;
+    unsigned key_updates, forged; /* 0: as ever */
 };
 
 const variant variants[] = {
-    /* 1 */ {"harsh", 20000, 0, 0, false, false, 0, 64, false, 0},
-    /* 2 */ {"TLS 1.2", 6000, 0, 0, true, false, 0, 64, false, 0},
-    /* 3 */ {"small records", 6000, 0, 40, false, false, 0, 64, false, 0},
-    /* 4 */ {"small segments", 8000, 40, 300, false, true, 0, 64, false, 0},
-    /* 5 */ {"one byte a segment", 4000, 1, 30, false, false, 0, 16, false, 0},
-    /* 6 */ {"large segments", 2000, 9000, 0, false, false, 0, 16, false, 0},
-    /* 7 */ {"seal limit", 4000, 0, 200, false, false, 700, 64, false, 0},
-    /* 8 */ {"in cycles", 2000, 0, 0, false, false, 0, 64, true, 0.05},
-    /* 9 */ {"in cycles, small segments", 2000, 60, 100, false, false, 0, 64, true, 0.1},
-    /* 10 */ {"in cycles, without a pause", 2000, 200, 500, false, false, 0, 256, true, 0},
+    /* 1 */ {"harsh", 20000, 0, 0, false, false, 0, 64, false, 0, 0, 0},
+    /* 2 */ {"TLS 1.2", 6000, 0, 0, true, false, 0, 64, false, 0, 0, 0},
+    /* 3 */ {"small records", 6000, 0, 40, false, false, 0, 64, false, 0, 0, 0},
+    /* 4 */ {"small segments", 8000, 40, 300, false, true, 0, 64, false, 0, 0, 0},
+    /* 5 */ {"one byte a segment", 4000, 1, 30, false, false, 0, 16, false, 0, 0, 0},
+    /* 6 */ {"large segments", 2000, 9000, 0, false, false, 0, 16, false, 0, 0, 0},
+    /* 7 */ {"seal limit", 4000, 0, 200, false, false, 700, 64, false, 0, 0, 0},
+    /* 8 */ {"in cycles", 2000, 0, 0, false, false, 0, 64, true, 0.05, 0, 0},
+    /* 9 */ {"in cycles, small segments", 2000, 60, 100, false, false, 0, 64, true, 0.1, 0, 0},
+    /* 10 */ {"in cycles, without a pause", 2000, 200, 500, false, false, 0, 256, true, 0, 0, 0},
+    /* 11 */ {"in cycles, KeyUpdates", 4000, 2000, 100, false, true, 0, 256, true, 0, 2500, 0},
+    /* 12 */ {"in cycles, KeyUpdates and deaths", 4000, 300, 40, false, true, 0, 256, true, 0.02, 1500, 300},
 };
 
 void test_variants(void **)
@@ -101,6 +104,9 @@ void test_variants(void **)
         t.record_max = v.record_max;
         t.only_tls12 = v.only_tls12;
         t.only_tls13 = v.only_tls13;
+        t.key_updates = v.key_updates;
+        if (v.forged != 0)
+            t.forged = v.forged;
         bench::lane_options lane;
         lane.timed = v.timed;
         lane.seed = ++seed;
@@ -112,6 +118,8 @@ void test_variants(void **)
         print(v.name, r);
         if (v.seal_limit != 0)
             assert_true(r.reasons[model_reason_seal_limit] > 0); /* G3 */
+        if (v.key_updates != 0)
+            assert_true(r.squashed > 0);
     }
 }
 
