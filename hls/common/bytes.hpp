@@ -15,6 +15,23 @@ inline uint16_t load_be16(const uint8_t *p)
     return static_cast<uint16_t>(p[0] << 8 | p[1]);
 }
 
+inline uint32_t load_be32(const uint8_t *p)
+{
+    return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3];
+}
+
+inline void store_be16(uint8_t *p, uint16_t x)
+{
+    p[0] = static_cast<uint8_t>(x >> 8);
+    p[1] = static_cast<uint8_t>(x);
+}
+
+inline void store_be32(uint8_t *p, uint32_t x)
+{
+    store_be16(p, static_cast<uint16_t>(x >> 16));
+    store_be16(p + 2, static_cast<uint16_t>(x));
+}
+
 /* Written out, so that a compiler makes one access of them. */
 inline uint64_t load_le64(const uint8_t *p)
 {

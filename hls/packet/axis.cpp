@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "packet/axis.hpp"
 
-#include "packet/words.hpp"
+#include "packet/sums.hpp"
 
 namespace card
 {
@@ -57,7 +57,7 @@ beat beat_of_word(const axis_word &word)
     for (unsigned i = 0; i < words; ++i) {
 #pragma HLS UNROLL
         const unsigned valid = bytes <= 8 * i ? 0 : bytes - 8 * i;
-        put_le64(b.byte + 8 * i, word.data.range(high(i), low(i)).to_uint64() & low_bits(8 * valid));
+        store_le64(b.byte + 8 * i, word.data.range(high(i), low(i)).to_uint64() & low_bits(8 * valid));
     }
     return b;
 }
@@ -68,7 +68,7 @@ axis_word word_of_beat(const beat &b)
     axis_word word;
     for (unsigned i = 0; i < words; ++i) {
 #pragma HLS UNROLL
-        word.data.range(high(i), low(i)) = le64(b.byte + 8 * i);
+        word.data.range(high(i), low(i)) = load_le64(b.byte + 8 * i);
     }
     word.keep.range(beat_bytes - 1, 0) = low_bits(b.bytes);
     word.strb = word.keep;

@@ -21,7 +21,7 @@
  */
 #include "packet/parser.hpp"
 
-#include "packet/words.hpp"
+#include "packet/sums.hpp"
 
 namespace card
 {
@@ -105,7 +105,7 @@ punt_reason ethernet(const uint8_t byte[header_bytes_max], unsigned have, unsign
     if (have < at + 2) {
         return punt_truncated;
     }
-    type = be16(byte + at);
+    type = load_be16(byte + at);
     for (unsigned i = 0; i < vlans_max; ++i) {
 #pragma HLS UNROLL
         if (type == type_vlan || type == type_service_vlan) {
@@ -113,7 +113,7 @@ punt_reason ethernet(const uint8_t byte[header_bytes_max], unsigned have, unsign
             if (have < at + 2) {
                 return punt_truncated;
             }
-            type = be16(byte + at);
+            type = load_be16(byte + at);
         }
     }
     l3 = at + 2;
@@ -127,7 +127,7 @@ uint32_t sum_words(const uint8_t *byte, unsigned bytes, unsigned bytes_max)
     for (unsigned i = 0; i < bytes_max; i += 4) {
 #pragma HLS UNROLL
         if (i < bytes) {
-            sum += uint32_t{be16(byte + i)} + be16(byte + i + 2);
+            sum += uint32_t{load_be16(byte + i)} + load_be16(byte + i + 2);
         }
     }
     return sum;
@@ -148,7 +148,7 @@ punt_reason ipv4_length(const uint8_t byte[header_bytes_max], unsigned have, uns
     if (have < l3 + bytes) {
         return punt_truncated;
     }
-    const unsigned length = be16(ip + 2);
+    const unsigned length = load_be16(ip + 2);
     if (length < bytes) {
         return punt_ip_header;
     }
@@ -169,7 +169,7 @@ punt_reason ipv6_length(const uint8_t byte[header_bytes_max], unsigned have, uns
         return punt_ip_header;
     }
     d.at = l3 + ipv6_bytes;
-    d.end = d.at + be16(ip + 4);
+    d.end = d.at + load_be16(ip + 4);
     d.next = ip[6];
     return punt_none;
 }
@@ -286,8 +286,8 @@ punt_reason transport(const uint8_t byte[header_bytes_max], unsigned have, datag
     }
     const uint8_t *l4 = byte + d.at;
     out.keyed = true; /* what comes now is looked at while the tables are asked */
-    out.key.sport = be16(l4);
-    out.key.dport = be16(l4 + 2);
+    out.key.sport = load_be16(l4);
+    out.key.dport = load_be16(l4 + 2);
     unsigned header = udp_bytes, end = d.end;
     if (tcp) {
         header = 4u * (l4[12] >> 4);
@@ -302,16 +302,16 @@ punt_reason transport(const uint8_t byte[header_bytes_max], unsigned have, datag
         if (options != punt_none) {
             return options;
         }
-        head.seq = be32(l4 + 4);
-        head.ack = be32(l4 + 8);
+        head.seq = load_be32(l4 + 4);
+        head.ack = load_be32(l4 + 8);
         head.flags = l4[13] & 63;
     } else {
-        end = d.at + be16(l4 + 4);
+        end = d.at + load_be16(l4 + 4);
         if (end < d.at + udp_bytes || end > d.end) {
             return punt_truncated;
         }
     }
-    out.check = tcp || be16(l4 + 6) != 0;
+    out.check = tcp || load_be16(l4 + 6) != 0;
     if (!out.check && head.version == 6) {
         return punt_checksum; /* RFC 768: zero is none; RFC 8200 section 8.1: not over IPv6 */
     }
@@ -345,7 +345,7 @@ punt_reason decode_ip(const uint8_t byte[header_bytes_max], unsigned have, decod
         if (fold(sum_words(ip, d.at - l3, ipv4_bytes_max)) != 0xffff) {
             return punt_ip_header;
         }
-        if ((be16(ip + 6) & 0x3fff) != 0) { /* more-fragments, offset */
+        if ((load_be16(ip + 6) & 0x3fff) != 0) { /* more-fragments, offset */
             return punt_fragment;
         }
     } else {

@@ -14,7 +14,7 @@
 #include "packet/rewrite.hpp"
 
 #include "packet/punt_layout.h"
-#include "packet/words.hpp"
+#include "packet/sums.hpp"
 
 namespace card
 {
@@ -37,7 +37,7 @@ uint16_t shifted_window(uint16_t window, int shift)
 void add32(uint8_t *at, uint32_t delta)
 {
 #pragma HLS INLINE
-    put_be32(at, be32(at) + delta);
+    store_be32(at, load_be32(at) + delta);
 }
 
 uint32_t sum_header(const uint8_t tcp[tcp_bytes_max])
@@ -46,7 +46,7 @@ uint32_t sum_header(const uint8_t tcp[tcp_bytes_max])
     uint32_t sum = 0;
     for (unsigned i = 0; i < tcp_words_max; ++i) {
 #pragma HLS UNROLL
-        sum += be16(tcp + 2 * i);
+        sum += load_be16(tcp + 2 * i);
     }
     return sum;
 }
@@ -59,7 +59,7 @@ void rewrite_fields(uint8_t tcp[tcp_bytes_max], const headers &head, const rewri
     add32(tcp + tcp_seq_at, rule.seq_delta);
     if (ack) {
         add32(tcp + tcp_ack_at, rule.ack_delta);
-        put_be16(tcp + tcp_window_at, shifted_window(be16(tcp + tcp_window_at), rule.window_shift));
+        store_be16(tcp + tcp_window_at, shifted_window(load_be16(tcp + tcp_window_at), rule.window_shift));
     }
     if (head.timestamps != 0) {
         uint8_t *value = tcp + (head.timestamps - head.l4);
@@ -101,17 +101,17 @@ emit_job make_job(const uint8_t window[header_bytes_max], const packet_verdict &
     for (unsigned i = 0; i < tcp_bytes_max; i += 4) {
 #pragma HLS UNROLL
         if (i < bytes) {
-            put_be32(tcp + i, be32(window + head.l4 + i));
+            store_be32(tcp + i, load_be32(window + head.l4 + i));
         }
     }
     const uint16_t before = fold(sum_header(tcp));
-    const uint32_t checksum = be16(tcp + tcp_checksum_at);
+    const uint32_t checksum = load_be16(tcp + tcp_checksum_at);
     rewrite_fields(tcp, head, v.rule);
     uint32_t sum = (~checksum & 0xffff) + sum_header(tcp) + (~uint32_t{before} & 0xffff);
     if (v.what == action_session_transcode) {
         sum += uint32_t{payload_sum} + (~uint32_t{head.payload_sum} & 0xffff);
     }
-    put_be16(tcp + tcp_checksum_at, static_cast<uint16_t>(~fold(sum)));
+    store_be16(tcp + tcp_checksum_at, static_cast<uint16_t>(~fold(sum)));
     for (unsigned i = 0; i < tcp_bytes_max; i += 2) {
 #pragma HLS UNROLL
         const unsigned lane = (head.l4 + i) % beat_bytes; /* even */
@@ -158,7 +158,7 @@ void lay_over(beat &b, const emit_job &job, unsigned index)
     for (unsigned i = 0; i < beat_bytes; i += 8) {
 #pragma HLS UNROLL
         const uint64_t mask = mask64(i, from, to);
-        put_le64(b.byte + i, (le64(b.byte + i) & ~mask) | (le64(job.patch + i) & mask));
+        store_le64(b.byte + i, (load_le64(b.byte + i) & ~mask) | (load_le64(job.patch + i) & mask));
     }
 }
 

@@ -1,59 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Big-endian fields, and the one's complement sum of RFC 1071. */
+/* The one's complement sum of RFC 1071. */
 #pragma once
 
 #include <stdint.h>
 
-#include "common/limits.hpp"
+#include "common/bytes.hpp"
 
 namespace card
 {
-
-inline uint16_t be16(const uint8_t *at)
-{
-#pragma HLS INLINE
-    return static_cast<uint16_t>(at[0] << 8 | at[1]);
-}
-
-inline uint32_t be32(const uint8_t *at)
-{
-#pragma HLS INLINE
-    return uint32_t{at[0]} << 24 | uint32_t{at[1]} << 16 | uint32_t{at[2]} << 8 | at[3];
-}
-
-inline void put_be16(uint8_t *at, uint16_t value)
-{
-#pragma HLS INLINE
-    at[0] = static_cast<uint8_t>(value >> 8);
-    at[1] = static_cast<uint8_t>(value);
-}
-
-inline void put_be32(uint8_t *at, uint32_t value)
-{
-#pragma HLS INLINE
-    put_be16(at, static_cast<uint16_t>(value >> 16));
-    put_be16(at + 2, static_cast<uint16_t>(value));
-}
-
-inline uint64_t le64(const uint8_t *at)
-{
-#pragma HLS INLINE
-    return uint64_t{at[0]} | uint64_t{at[1]} << 8 | uint64_t{at[2]} << 16 | uint64_t{at[3]} << 24 | uint64_t{at[4]} << 32 |
-           uint64_t{at[5]} << 40 | uint64_t{at[6]} << 48 | uint64_t{at[7]} << 56;
-}
-
-inline void put_le64(uint8_t *at, uint64_t value)
-{
-#pragma HLS INLINE
-    at[0] = static_cast<uint8_t>(value);
-    at[1] = static_cast<uint8_t>(value >> 8);
-    at[2] = static_cast<uint8_t>(value >> 16);
-    at[3] = static_cast<uint8_t>(value >> 24);
-    at[4] = static_cast<uint8_t>(value >> 32);
-    at[5] = static_cast<uint8_t>(value >> 40);
-    at[6] = static_cast<uint8_t>(value >> 48);
-    at[7] = static_cast<uint8_t>(value >> 56);
-}
 
 /* The bytes [from, to) of the eight that stand at `at`: all ones, the others zero. */
 inline uint64_t mask64(unsigned at, unsigned from, unsigned to)
@@ -83,7 +37,7 @@ inline uint16_t sum_beat(const uint8_t byte[beat_bytes], unsigned from, unsigned
     uint64_t sum = 0;
     for (unsigned i = 0; i < beat_bytes; i += 8) {
 #pragma HLS UNROLL
-        const uint64_t word = whole ? le64(byte + i) : le64(byte + i) & mask64(i, from, to);
+        const uint64_t word = whole ? load_le64(byte + i) : load_le64(byte + i) & mask64(i, from, to);
         sum += (word & lanes) + (word >> 16 & lanes);
     }
     const uint16_t folded = fold(static_cast<uint32_t>(sum) + static_cast<uint32_t>(sum >> 32));
