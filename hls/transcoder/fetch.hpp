@@ -16,16 +16,20 @@
  * read for a session whose newest state is not there.
  *
  * Hazards
- *   SLOT_RAW    Packets of one session back to back: the second must find the slot just given. The last fetch_recent
- *               assignments are compared with beside the memory slot_of.
- *   STALE_SLOT  slot_of is never cleared: what it says counts only if `owner` of that slot has the same index and the slot is
- *               mapped.
- *   COUNT_RMW   Counts of a slot change every cycle: forward_ram, one writer each. taken: packets given; released: packets
- *               back; both run on for ever, modulo 2^32.
- *   FREE_RACE   A slot must not be freed while a packet takes it. An ack is judged in one cycle (memories read) and takes
- *               effect in the next, corrected by what packet and release of the first did to the slot.
- *   KEYS_RACE   A state read that is under way while the host replaces one of the session's key sets in memory: fetch_keys
- *               pins the slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
+ *
+ * SLOT_RAW: packets of one session back to back; the second must find the slot just given. The last fetch_ahead assignments are
+ * compared with beside the memory slot_of.
+ *
+ * STALE_SLOT: slot_of is never cleared; what it says counts only if `owner` of that slot has the same index and the slot is mapped.
+ *
+ * COUNT_RMW: counts of a slot change every cycle: forward_ram, one writer each. taken: packets given; released: packets back; both
+ * run on for ever, modulo 2^32.
+ *
+ * FREE_RACE: a slot must not be freed while a packet takes it. An ack is judged in one cycle (memories read) and takes effect in
+ * the next, corrected by what packet and release of the cycle between did to the slot.
+ *
+ * KEYS_RACE: a state read that is under way while the host replaces one of the session's key sets in memory. fetch_keys pins the
+ * slot, so that nothing is read; memory is written when the reply has come; fetch_keys_end lets go.
  *
  * No deadlock by construction: nothing but fetch itself waits for fetch, if the streams into it hold all that can be on its way:
  * releases fetch_in_flight, acks and wiped `slots` elements. See the depths below.
@@ -169,11 +173,18 @@ struct fetch_out {
 
 /*
  * A packet with action_session_forward or _transcode gets a slot; one on hold does not (its index is passed on), so that the host
- * can install the session while such packets come. Commands are obeyed in order: fetch_keys      the session's slot is taken and
- * kept; replied when the work item has come back (release) fetch_keys_end  the slot is let go; replied at once fetch_remove replied
- * when `after` lookups have been read, the session has no slot and the keys in it are wiped. In between, and only from the
- * `after`-th lookup on, packets that still name the session are punted as if it had none fetch_reset     replied when the same
- * holds for all sessions and every slot has been wiped again; later commands wait
+ * can install the session while such packets come.
+ *
+ * Commands are obeyed in order.
+ *
+ * fetch_keys: the session's slot is taken and kept; replied when the work item has come back (release).
+ *
+ * fetch_keys_end: the slot is let go; replied at once.
+ *
+ * fetch_remove: replied when `after` lookups have been read, the session has no slot and the keys in it are wiped. In between, and
+ * only from the `after`-th lookup on, packets that still name the session are punted as if it had none.
+ *
+ * fetch_reset: replied when the same holds for all sessions and every slot has been wiped again; later commands wait.
  */
 void fetch(fetch_state &s, const fetch_in &in, const fetch_out &out);
 
