@@ -10,11 +10,12 @@
  *
  * Two loops go from a piece to the next one of the same session, and no other:
  *
- *   SUM_RAW      The sums of a record. They begin anew with the record's first fresh byte and take what belongs to its place; no
- * verdict stops them, since what a verdict undoes begins anew as well. One XOR, forwarded. VERDICT_RAW  Content tail, tag ring,
- * generation, dead. Tags come out of the multipliers and are compared in front of it (feed-forward); the loop is: tail moved (3
- * LUT6 levels), judged (2), squash of the next piece (2). Seven levels are more than fit into 3.3 ns by the rules of
- * docs/hardware.md: see there.
+ * SUM_RAW: the sums of a record. They begin anew with the record's first fresh byte and take what belongs to its place; no verdict
+ * stops them, since what a verdict undoes begins anew as well. One XOR, forwarded.
+ *
+ * VERDICT_RAW: content tail, tag ring, generation, dead. Tags come out of the multipliers and are compared in front of it, without
+ * a loop; the loop is: tail moved (3 LUT6 levels), judged (2), squash of the next piece (2). Seven levels are more than fit into
+ * 3.3 ns by the rules of docs/hardware.md: see there.
  *
  * Other hazards: KEY_UPDATE, DEATH (tracker.hpp): what was begun under an older generation, or for a dead session, is dropped here.
  * WRITE_BACK (tracker.hpp). In hardware slot[slots] is two memories, sums and verdicts; each is read by a piece and a write-back
