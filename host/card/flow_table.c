@@ -251,10 +251,25 @@ void sl_flow_table_remove(struct sl_flow_table *t, uint32_t index)
     t->count--;
 }
 
-/* Three rounds, each of which asks for what the next one reads. */
+/* The first entry of a bucket that has the tag, or NULL; all that have are asked for. */
+static inline struct sl_flow_entry *likely_in(const struct sl_flow_table *t, uint32_t bucket, uint8_t tag)
+{
+    uint32_t ways = ways_with(&t->buckets[bucket], tag);
+    struct sl_flow_entry *first = NULL;
+    for (; ways != 0; ways &= ways - 1) {
+        struct sl_flow_entry *e = entry_at(t, bucket, (unsigned)__builtin_ctz(ways));
+        __builtin_prefetch(e);
+        first = first != NULL ? first : e;
+    }
+    return first;
+}
+
+/* Rounds, each of which asks for what the next one reads. */
 void sl_flow_table_find(const struct sl_flow_table *t, const struct sl_flow_key *keys, size_t count, struct sl_flow_entry **found)
 {
     uint64_t hash[SL_FLOW_BURST];
+    uint8_t spilled[SL_FLOW_BURST];
+    size_t spills = 0;
     wide key[KEY_WORDS];
     memcpy(key, t->key, sizeof(key));
     for (size_t i = 0; i < count; i++) {
@@ -262,12 +277,16 @@ void sl_flow_table_find(const struct sl_flow_table *t, const struct sl_flow_key 
         __builtin_prefetch(&t->buckets[first_of(t, hash[i])]);
     }
     for (size_t i = 0; i < count; i++) {
-        const uint32_t first = first_of(t, hash[i]), ways = ways_with(&t->buckets[first], tag_of(hash[i]));
-        found[i] = ways != 0 ? entry_at(t, first, (unsigned)__builtin_ctz(ways)) : NULL;
-        if (ways != 0)
-            __builtin_prefetch(found[i]);
-        else if (t->buckets[first].spilled != 0)
+        const uint32_t first = first_of(t, hash[i]);
+        found[i] = likely_in(t, first, tag_of(hash[i]));
+        if (found[i] == NULL && t->buckets[first].spilled != 0) {
             __builtin_prefetch(&t->buckets[second_of(t, hash[i])]);
+            spilled[spills++] = (uint8_t)i;
+        }
+    }
+    for (size_t k = 0; k < spills; k++) {
+        const size_t i = spilled[k];
+        found[i] = likely_in(t, second_of(t, hash[i]), tag_of(hash[i]));
     }
     for (size_t i = 0; i < count; i++)
         if (found[i] == NULL || !sl_flow_key_equal(&found[i]->key, &keys[i]))

@@ -103,6 +103,8 @@ sl_err sl_cpu_half_new(struct sl_cpu_half_pool *p, struct sl_cpu_half **out)
     sl_err err = p->free == NULL ? add_slab(p) : SL_OK;
     if (err != SL_OK)
         return err;
+    if (p->free == NULL)
+        return SL_ERR_NOMEM; /* a half is larger than a slab */
     *out = p->free;
     memcpy(&p->free, *out, sizeof(p->free));
     memset(*out, 0, sizeof(p->free)); /* the rest is zero */
