@@ -36,7 +36,8 @@ sys.path.remove(os.environ["SLUICE_CARD_PROTO"])
 CODE = grpc.StatusCode
 CARD = pb.DESCRIPTOR.services_by_name["Card"]
 TABLE = oo.DESCRIPTOR.services_by_name["SessionTable"]
-STREAMS = {"Program": "stream_stream", "WatchEvents": "unary_stream", "addSession": "stream_unary", "getClosedSessions": "unary_stream"}
+STREAMS = {"Program": "stream_stream", "WatchEvents": "unary_stream", "addSession": "stream_unary",
+           "getClosedSessions": "unary_stream"}
 
 
 class Stub:
@@ -101,7 +102,8 @@ def flow_key(n=0, **change):
 
 
 def keys(open_bytes=16, seal_bytes=32, iv=12):
-    return pb.KeySet(open_key=os.urandom(open_bytes), seal_key=os.urandom(seal_bytes), open_iv=os.urandom(iv), seal_iv=os.urandom(iv))
+    return pb.KeySet(open_key=os.urandom(open_bytes), seal_key=os.urandom(seal_bytes), open_iv=os.urandom(iv),
+                     seal_iv=os.urandom(iv))
 
 
 def lane(**change):
@@ -152,7 +154,8 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 def frame(src, dst, sport, dport, seq, payload=b"", flags=ACK):
     source, target = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
     tcp = struct.pack(">HHIIBBHHH", sport, dport, seq, 1, 0x50, flags, 1000, 0, 0) + payload
-    value = checksum(source + target + (struct.pack(">HH", 6, len(tcp)) if len(source) == 4 else struct.pack(">II", len(tcp), 6)) + tcp)
+    pseudo = struct.pack(">HH", 6, len(tcp)) if len(source) == 4 else struct.pack(">II", len(tcp), 6)
+    value = checksum(source + target + pseudo + tcp)
     tcp = tcp[:16] + struct.pack(">H", value) + tcp[18:]
     if len(source) == 4:
         head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0) + source + target
@@ -218,12 +221,17 @@ def open13(key, iv, number, record):
 
 def sessions_file(path, *commands):
     """Commands as JSON, as a person would write them."""
+    def one(field, value):
+        if field.type == field.TYPE_MESSAGE:
+            return plain(value)
+        if field.type == field.TYPE_BYTES:
+            return base64.b64encode(value).decode()
+        return field.enum_type.values_by_number[value].name if field.enum_type else value
+
     def plain(message):
         out = {}
         for field, value in message.ListFields():
-            one = plain if field.type == field.TYPE_MESSAGE else lambda v, f=field: (
-                base64.b64encode(v).decode() if f.type == f.TYPE_BYTES else f.enum_type.values_by_number[v].name if f.enum_type else v)
-            out[field.name] = [one(v) for v in value] if field.label == field.LABEL_REPEATED else one(value)
+            out[field.name] = [one(field, v) for v in value] if field.label == field.LABEL_REPEATED else one(field, value)
         return out
     path.write_text(json.dumps(plain(pb.Commands(commands=commands)), indent=1))
     path.chmod(0o600)

@@ -4,8 +4,8 @@ import os
 import re
 
 import pytest
-from card_lab import (FIN, SYN, Agent, flow_key, forward, frame, is_right, keys, lane, nonce, open13, payload, pb, read_pcap, run, seal13,
-                      sessions_file, transcode, write_pcap, write_pcapng)
+from card_lab import (FIN, SYN, Agent, flow_key, forward, frame, is_right, keys, lane, nonce, open13, payload, pb, read_pcap, run,
+                      seal13, sessions_file, transcode, write_pcap, write_pcapng)
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rpc_lab import wait_until
@@ -50,7 +50,8 @@ def totals(log):
 
 
 @pytest.mark.parametrize("write", [write_pcap, lambda p, f: write_pcap(p, f, magic=0xa1b23c4d),
-                                   lambda p, f: write_pcap(p, f, order=">"), write_pcapng, lambda p, f: write_pcapng(p, f, order=">")],
+                                   lambda p, f: write_pcap(p, f, order=">"), write_pcapng,
+                                   lambda p, f: write_pcapng(p, f, order=">")],
                          ids=["pcap", "nanoseconds", "big-endian", "pcapng", "pcapng-big-endian"])
 def test_records_leave_under_the_other_legs_keys(tmp_path, write):
     """The handshake before the session passes as it is; its records are opened and sealed; the mirror has the page."""
@@ -92,17 +93,20 @@ def test_a_bad_tag_shows_nothing(tmp_path):
 
 def test_tls_1_2(tmp_path):
     def record(key, salt, number, explicit, text):
-        sealed = AESGCM(key).encrypt(salt + explicit, text, number.to_bytes(8, "big") + b"\x17\x03\x03" + len(text).to_bytes(2, "big"))
+        associated = number.to_bytes(8, "big") + b"\x17\x03\x03" + len(text).to_bytes(2, "big")
+        sealed = AESGCM(key).encrypt(salt + explicit, text, associated)
         return b"\x17\x03\x03" + (8 + len(sealed)).to_bytes(2, "big") + explicit + sealed
     state = lane(next_seq=1000, keys=keys(16, 16, iv=4), open_record=1, seal_record=4, next_nonce=0x1122334455667788)
     other = lane(keys=keys(16, 16, iv=4))
     install = transcode(1, key=KEY, tls=pb.TLS_1_2, inside=state, outside=other)
-    write_pcap(tmp_path / "in", [there(1000, record(state.keys.open_key, state.keys.open_iv, 1, bytes.fromhex("1122334455667788"), b"hello"))])
+    came = record(state.keys.open_key, state.keys.open_iv, 1, bytes.fromhex("1122334455667788"), b"hello")
+    write_pcap(tmp_path / "in", [there(1000, came)])
     run("--pcap", tmp_path / "in", tmp_path / "out", "--sessions", sessions_file(tmp_path / "sessions", install))
     out = payload(read_pcap(tmp_path / "out")[0])
     explicit = (4).to_bytes(8, "big")
     assert out[5:13] == explicit
-    assert AESGCM(state.keys.seal_key).decrypt(state.keys.seal_iv + explicit, out[13:], explicit + b"\x17\x03\x03\x00\x05") == b"hello"
+    associated = explicit + b"\x17\x03\x03\x00\x05"
+    assert AESGCM(state.keys.seal_key).decrypt(state.keys.seal_iv + explicit, out[13:], associated) == b"hello"
 
 
 def test_finished_records_answer_retransmissions(tmp_path):
@@ -175,7 +179,8 @@ def test_sessions_files(tmp_path):
     good.chmod(0o640)
     assert "chmod 600" in run(*arguments, good, status=1)
     short = transcode(2, inside=lane(keys=keys(open_bytes=15)))
-    for commands, part in (([forward(1), forward(1)], "commands[1]"), ([forward(1), short], "commands[1]: inside: keys: open_key has 15")):
+    for commands, part in (([forward(1), forward(1)], "commands[1]"),
+                           ([forward(1), short], "commands[1]: inside: keys: open_key has 15")):
         assert part in run(*arguments, sessions_file(tmp_path / "bad", *commands), status=1)
     (tmp_path / "bad").write_text("{")
     assert "bad" in run(*arguments, tmp_path / "bad", status=1)

@@ -7,8 +7,8 @@ import time
 
 import grpc
 import pytest
-from card_lab import (ACK, BUILD, CARD, CODE, FIN, RST, Agent, Stub, channel_options, flow_key, forward, frame, keys, lane, oo, pb, run,
-                      transcode, write_pcap)
+from card_lab import (ACK, BUILD, CARD, CODE, FIN, RST, Agent, Stub, channel_options, flow_key, forward, frame, keys, lane, oo, pb,
+                      run, transcode, write_pcap)
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from rpc_lab import Pki, read, wait_until
 
@@ -160,7 +160,8 @@ def test_transcode_needs_keys(agent):
 
 def test_a_stream_of_10000_installs_and_pages(agent):
     flows = [i * 7 + 1 for i in range(10_000)]
-    messages = [pb.Commands(commands=[transcode(f, n=i + k) for k, f in enumerate(flows[i:i + 500])]) for i in range(0, 10_000, 500)]
+    messages = [pb.Commands(commands=[transcode(f, n=i + k) for k, f in enumerate(flows[i:i + 500])])
+                for i in range(0, 10_000, 500)]
     answers = list(agent.card.Program(iter(messages)))
     assert len(answers) == len(messages)
     assert [r.flow for a in answers for r in a.results] == flows
@@ -171,7 +172,8 @@ def test_a_stream_of_10000_installs_and_pages(agent):
     page = agent.card.ListSessions(pb.ListSessionsRequest(from_flow=9, page_size=2))
     assert ([s.flow for s in page.sessions], page.next_flow) == ([15, 22], 29)
     fails(CODE.INVALID_ARGUMENT, "page_size", agent.card.ListSessions, pb.ListSessionsRequest(page_size=4097))
-    removals = [pb.Commands(commands=[pb.Command(flow=f, remove=pb.Remove()) for f in flows[i:i + 4096]]) for i in range(0, 10_000, 4096)]
+    removals = [pb.Commands(commands=[pb.Command(flow=f, remove=pb.Remove()) for f in flows[i:i + 4096]])
+                for i in range(0, 10_000, 4096)]
     assert {r.code for a in agent.card.Program(iter(removals)) for r in a.results} == {pb.OK}
     assert listed(agent) == ([], 1)
 
@@ -211,8 +213,9 @@ def test_rules(agent):
     assert agent.card.GetRules(pb.GetRulesRequest()) == pb.RuleSet()
     for bad, part in [(pb.Rule(src="10.0.0.0/33"), "src"), (pb.Rule(src="10.0.0.1/8"), "bits behind"), (pb.Rule(dst="x"), "dst"),
                       (pb.Rule(src="10.0.0.0/8", dst="::/0"), "IPv4 and IPv6"), (pb.Rule(version=5), "version"),
-                      (pb.Rule(sport_min=7, sport_max=6), "sport"), (pb.Rule(dport_max=65536), "dport"), (pb.Rule(proto=256), "proto"),
-                      (pb.Rule(action=3), "action"), (pb.Rule(src="10.0.0.0/8x"), "src"), (pb.Rule(src="10.0.0.0/"), "src")]:
+                      (pb.Rule(sport_min=7, sport_max=6), "sport"), (pb.Rule(dport_max=65536), "dport"),
+                      (pb.Rule(proto=256), "proto"), (pb.Rule(action=3), "action"),
+                      (pb.Rule(src="10.0.0.0/8x"), "src"), (pb.Rule(src="10.0.0.0/"), "src")]:
         fails(CODE.INVALID_ARGUMENT, part, agent.card.SetRules, pb.RuleSet(rules=[pb.Rule(), bad]))
     fails(CODE.INVALID_ARGUMENT, "lane", agent.card.SetRules, pb.RuleSet(lane=2))
     fails(CODE.RESOURCE_EXHAUSTED, "256", agent.card.SetRules, pb.RuleSet(rules=[pb.Rule()] * 257))
@@ -384,9 +387,10 @@ import sys
 sys.path.insert(0, {here!r})
 from card_lab import CARD, TABLE, Stub, grpc, oo, pb
 with grpc.insecure_channel("unix:{path}") as channel:
-    for call, request in ((Stub(channel, CARD, pb).GetInfo, pb.GetInfoRequest()), (Stub(channel, CARD, pb).WatchEvents, pb.WatchEventsRequest()),
-                          (Stub(channel, CARD, pb).Program, iter([pb.Commands()])), (Stub(channel, CARD, pb).Reset, pb.ResetRequest()),
-                          (Stub(channel, TABLE, oo).addSession, iter([])), (Stub(channel, TABLE, oo).getAllSessions, oo.sessionRequestArgs())):
+    card, table = Stub(channel, CARD, pb), Stub(channel, TABLE, oo)
+    for call, request in ((card.GetInfo, pb.GetInfoRequest()), (card.WatchEvents, pb.WatchEventsRequest()),
+                          (card.Program, iter([pb.Commands()])), (card.Reset, pb.ResetRequest()),
+                          (table.addSession, iter([])), (table.getAllSessions, oo.sessionRequestArgs())):
         try:
             answer = call(request)
             print("OK" if isinstance(answer, (pb.Info, oo.addSessionResponse, oo.sessionResponses)) else next(answer) and "OK")
@@ -397,8 +401,8 @@ with grpc.insecure_channel("unix:{path}") as channel:
 
 def as_user(agent, uid, gid, groups=()):
     """What a client of that user gets from each kind of call."""
-    done = subprocess.run(["/usr/bin/python3", "-c", CLIENT.format(here=HERE, path=agent.path)], user=uid, group=gid, extra_groups=groups,
-                          cwd="/", capture_output=True, text=True, timeout=120, check=False,
+    done = subprocess.run(["/usr/bin/python3", "-c", CLIENT.format(here=HERE, path=agent.path)], user=uid, group=gid,
+                          extra_groups=groups, cwd="/", capture_output=True, text=True, timeout=120, check=False,
                           env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "SLUICE_BUILD_DIR": str(BUILD)})
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
@@ -490,9 +494,12 @@ def test_garbage(agent):
 def test_command_line(tmp_path):
     assert "--listen unix:PATH" in run("--help")
     assert "sluice-card" in run("--version")
-    for arguments, part in [((), "nothing to do"), (("--listen", "x"), "unix:PATH"), (("--engine", "gpu"), "gpu"), (("--what",), "--what"),
+    for arguments, part in [((), "nothing to do"), (("--listen", "x"), "unix:PATH"), (("--engine", "gpu"), "gpu"),
+                            (("--what",), "--what"),
                             (("--listen", "unix:/tmp/x", "--group", "no-such-group"), "no-such-group"), (("--pcap", "a"), "--pcap"),
-                            (("--listen", "unix:/x", "--stay"), "--pcap"), (("--listen", "unix:/x", "--tls-ca", "y"), "--listen tcp"),
-                            (("--engine", "xrt", "--listen", "unix:/x"), "--xclbin"), (("--pcap", "a", "b", "--inside", "10/8"), "10/8")]:
+                            (("--listen", "unix:/x", "--stay"), "--pcap"),
+                            (("--listen", "unix:/x", "--tls-ca", "y"), "--listen tcp"),
+                            (("--engine", "xrt", "--listen", "unix:/x"), "--xclbin"),
+                            (("--pcap", "a", "b", "--inside", "10/8"), "10/8")]:
         assert part in run(*arguments, status=2)
     assert "no-such" in run("--pcap", tmp_path / "no-such", tmp_path / "out", status=1)
