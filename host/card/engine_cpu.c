@@ -215,7 +215,7 @@ static void look_up(const struct cpu_engine *e, struct frame *frames, size_t cou
     for (size_t i = 0; i < count; i++) {
         const struct sl_engine_frame *given = frames[i].given;
         entry[i] = NULL;
-        if (given->kind == SL_FRAME_TRANSMIT)
+        if (given->kind == SL_FRAME_TRANSMIT || given->lane >= SL_ENGINE_LANES)
             continue;
         sl_cpu_parse(&frames[i].headers, given->bytes, given->count, given->damaged);
         if (frames[i].headers.reason != SL_PUNT_NONE)
@@ -246,6 +246,10 @@ static size_t take_burst(struct cpu_engine *e, const struct sl_engine_frame *giv
     }
     look_up(e, frames, count, entry);
     for (size_t i = 0; i < count; i++) {
+        if (given[i].lane >= SL_ENGINE_LANES) { /* there is no such lane: nothing can be made of it */
+            e->lane[0].drops++;
+            continue;
+        }
         struct cpu_lane *lane = &e->lane[given[i].lane];
         frames[i].to = sl_cpu_outputs_frame(e->out);
         if (frames[i].to == NULL)

@@ -294,6 +294,9 @@ static void test_transmit(void **state)
     struct sl_engine_counters n;
     sl_engine_counters(e, &n);
     assert_int_equal(n.drops[1], 1);
+    const struct sl_engine_frame nowhere = {.bytes = odd, .count = 64, .lane = SL_ENGINE_LANES};
+    assert_int_equal(sl_engine_send(e, &nowhere, 1), 1);
+    assert_int_equal(sl_engine_receive(e, &out, 1), 0);
     assert_int_equal(n.frames_in[1], n.frames_out[1] + n.drops[1]);
     sl_engine_close(e);
 }
