@@ -212,7 +212,7 @@ SL_CARD_HANDLER(sl_card_get_session)
 {
     const Sluice__Card__V1__GetSessionRequest *r = (const Sluice__Card__V1__GetSessionRequest *)request;
     struct sl_card_service *s = arg;
-    struct sl_card_row row;
+    struct sl_card_row row = {.valid = false};
 
     sl_err err = sl_card_authorise(s, call, diag);
     if (!err)

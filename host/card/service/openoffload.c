@@ -250,7 +250,7 @@ static SL_CARD_HANDLER(get_session)
 {
     const Openoffload__V1__SessionId *r = (const Openoffload__V1__SessionId *)request;
     struct sl_card_service *s = arg;
-    struct sl_card_row row;
+    struct sl_card_row row = {.valid = false};
 
     sl_err err = sl_card_authorise(s, call, diag);
     if (!err)
@@ -268,7 +268,7 @@ static SL_CARD_HANDLER(delete_session)
     const struct sl_clock *clock = sl_clock_system();
     struct sl_engine_completion done = {.status = SL_OK};
     struct sl_card_service *s = arg;
-    struct sl_card_row row;
+    struct sl_card_row row = {.valid = false};
 
     sl_err err = sl_card_authorise(s, call, diag);
     if (!err)
