@@ -255,6 +255,7 @@ static session_state random_session(sim::random_source &random)
     s.track.flags = track_tls13 | track_mirror;
     s.track.ring[0] = s.track.ring[1] = 0;
     s.track.ring_new = 0;
+    s.track.seal_seq %= seal_limit_default + 1;
     s.finish.tail_end = 0;
     return s;
 }
@@ -530,6 +531,8 @@ static void test_malformed(void **)
         std::function<void(key_state &k, track_state &t, finish_state &f)> spoil;
     };
     const wrong_session wrong_sessions[] = {
+        {"a seal number above every limit",
+         [](key_state &, track_state &t, finish_state &) { t.seal_seq = seal_limit_default + 1; }},
         {"long_keys", [](key_state &k, track_state &, finish_state &) { k.set[0].long_keys = 4; }},
         {"long_keys", [](key_state &k, track_state &, finish_state &) { k.set[1].long_keys = 4; }},
         {"window_shift", [](key_state &k, track_state &, finish_state &) { k.window_shift = 15; }},
