@@ -213,9 +213,9 @@ struct event {
 };
 
 /*
- * The mirror. Plaintext leaves sealed: XORed with AES-128 in counter mode under the record's mirror key E(K_open, nonce || be32(2^31 + open_seq mod 2^31)),
- * which is told only when the record has verified (G7). Block i of the record's text has counter block be128(i). One for every
- * piece with fresh text of a mirrored session, and for every end of one of its records.
+ * The mirror. Plaintext leaves sealed: XORed with AES-128 in counter mode under the record's mirror key E(K_open, nonce ||
+ * be32(2^31 + open_seq mod 2^31)), which is told only when the record has verified (G7). Block i of the record's text has counter
+ * block be128(i). One for every piece with fresh text of a mirrored session, and for every end of one of its records.
  */
 enum mirror_verdict : uint8_t { mirror_open = 0 /* the record goes on */, mirror_verified = 1, mirror_bad = 2 };
 

@@ -268,7 +268,7 @@ static inline struct sl_flow_entry *likely_in(const struct sl_flow_table *t, uin
 void sl_flow_table_find(const struct sl_flow_table *t, const struct sl_flow_key *keys, size_t count, struct sl_flow_entry **found)
 {
     uint64_t hash[SL_FLOW_BURST];
-    uint8_t spilled[SL_FLOW_BURST];
+    uint8_t spilled[SL_FLOW_BURST] = {0};
     size_t spills = 0;
     wide key[KEY_WORDS];
     memcpy(key, t->key, sizeof(key));
