@@ -327,8 +327,11 @@ int main(void)
     pid_t server = fork(); /* before gRPC has threads */
     if (server == 0)
         serve();
-    if (server < 0 || clock_getcpuclockid(server, &clock) != 0)
-        die("sluice-card", strerror(errno));
+    if (server < 0)
+        die("fork", strerror(errno));
+    const int error = clock_getcpuclockid(server, &clock);
+    if (error != 0)
+        die("clock_getcpuclockid", strerror(error));
     struct sl_rpc_client *client = connect_client();
     await_server(client);
     measure(client, "openoffload", clock, install_openoffload);
