@@ -41,7 +41,7 @@ enum card_opcode {
                               forward or transcode names an installed session. values: lookups before it, modulo 2^32 */
     card_rule_write = 6,   /* lane, index: number of the rule, payload: card_rule */
     card_rule_default = 7, /* lane, set: the action (0 punt, 1 forward, 2 drop) where no rule matches */
-    card_counters = 8,     /* lane, index. values as in card_remove */
+    card_counters = 8,     /* lane, index: a session, or of enum card_total. values as in card_remove */
     card_seal_limit = 9,   /* lane, value: records under one seal key, 512 .. seal_limit_default */
     card_hash_seed = 10,   /* lane, payload: 16 random bytes. Empties the lane's session table. values: lookups before it */
     card_reset = 11,       /* payload: 32 random bytes, a seed for each lane. Everything is as after configuration: tables and rules
@@ -49,12 +49,25 @@ enum card_opcode {
     card_opcode_last = card_reset
 };
 
+/*
+ * What card_counters answers about a lane as a whole: indexes behind those of sessions, however many sessions there are. Every
+ * frame that was given to the lane (received, or injected by the host; not transmitted ones) is counted once, with all its bytes,
+ * when the lane has decided what becomes of it: of a lane at rest the three sum up to the frames given to it. The tick of the last
+ * packet is 0. Nothing but card_reset, and configuration, clears them.
+ */
+enum card_total {
+    card_total_sent = 131072, /* by the lane's other port, as of a session or by a rule */
+    card_total_punted,        /* to the host */
+    card_total_dropped,       /* by a rule, or because its session had ended or changed keys underway: told nowhere else */
+    card_total_end
+};
+
 enum card_status {
     card_ok = 0,
     card_bad_sequence = 1, /* not the number that was to come; the entry counts as that one all the same */
     card_bad_opcode = 2,
     card_bad_lane = 3,
-    card_bad_index = 4, /* session, slot or rule */
+    card_bad_index = 4, /* session, slot, rule or total */
     card_bad_value = 5, /* in set, value or payload, or what should be zero is not */
     card_installed = 6, /* the session is */
     card_not_installed = 7,
