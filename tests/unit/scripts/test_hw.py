@@ -122,7 +122,8 @@ class Lint(Folder):
             ("bitstreams/release.json", '"format": 1', '"format": 2', "another format"),
             ("bitstreams/release.json", '"kernels"', '"kernel"', "not format, boards and kernels"),
             ("bitstreams/manifest.schema.json", '"sluice_lane", ', "", "kernels are"),
-            ("bitstreams/manifest.schema.json", '"enum": ["u250", "u55c"]', '"enum": ["u55c"]', "boards are"),
+            ("bitstreams/manifest.schema.json", '"enum": ["sim", "u250", "u55c"]', '"enum": ["u250", "u55c"]', "boards are"),
+            ("bitstreams/release.json", '"sim": "sluice_sim"', '"sim": "sluice_simulated"', "boards and shells"),
             ("hls/pipeline/kernels.hpp", "void sluice_state(", "void sluice_states(", "no kernel sluice_state"),
             ("hls/pipeline/kernels.cpp", "void sluice_state(", "void sluice_states(", "declared and not defined"),
         ]
@@ -468,7 +469,9 @@ class Manifest(Folder):
         self.sign(other)
         self.assertIn("signature is not", self.verdict())
         self.sign()
-        for content in (b"", b"no key", self.key.read_bytes()):
+        der = self.folder / "public.der"
+        self.openssl("pkey", "-in", self.key, "-pubout", "-outform", "DER", "-out", der)
+        for content in (b"", b"no key", self.key.read_bytes(), der.read_bytes()):
             self.public.write_bytes(content)
             self.assertIn("no Ed25519 public key", self.verdict())
         self.openssl("pkey", "-in", rsa, "-pubout", "-out", self.public)
