@@ -57,8 +57,9 @@ struct sl_card_link {
 struct sl_engine;
 struct sl_engine_options;
 
-/* An engine (card/engine.h) on a link, which it owns from now on and closes, also when this fails. SL_ERR_NOMEM, SL_ERR_IO: no
- * random numbers; SL_ERR_UNAVAILABLE: the card does not answer; SL_ERR_UNSUPPORTED: it speaks another version. */
+/* An engine (card/engine.h) on a link, which it owns from now on and closes, also when this fails. SL_ERR_INVALID: an option;
+ * SL_ERR_NOMEM, SL_ERR_IO: no random numbers; SL_ERR_UNAVAILABLE: the card does not answer; SL_ERR_UNSUPPORTED: it speaks another
+ * version. */
 sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_options *options, struct sl_engine **out,
                            struct sl_diag *diag);
 

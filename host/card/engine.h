@@ -57,6 +57,8 @@ struct sl_engine_options {
     const char *xclbin;     /* xrt: file that is loaded; its manifest stands beside it */
     const char *public_key; /* xrt: PEM file that the manifest's signature must match; NULL: the signature is not checked */
     unsigned device;        /* xrt: index of the card */
+    const char *worker;     /* xrt: program that talks to XRT; NULL: sluice-card-xrt beside the running program */
+    uint32_t dead_after_ms; /* xrt: a card that has not moved for so long is dead; 0: 800 */
 };
 
 /* SL_ERR_NOMEM; SL_ERR_INVALID: an option; xrt also: SL_ERR_UNAVAILABLE (no XRT, no card), SL_ERR_AUTH (manifest or signature does
@@ -73,6 +75,7 @@ struct sl_engine_info {
     uint32_t sessions;  /* room */
     uint32_t rules;
     uint32_t device_bytes; /* memory of a session on the device (both directions) */
+    char fault[256];       /* a sentence: why it is dead; empty while it is not */
 };
 void sl_engine_info(const struct sl_engine *engine, struct sl_engine_info *out);
 
@@ -143,7 +146,7 @@ enum sl_frame_in {
 
 struct sl_engine_frame {
     const uint8_t *bytes;
-    uint32_t count;
+    uint32_t count; /* 0: nothing can come of it, it is dropped */
     uint8_t lane;
     uint8_t kind; /* enum sl_frame_in */
     bool damaged; /* the port says so */
@@ -188,6 +191,7 @@ struct sl_engine_counters {
     uint64_t lost; /* frames that were in a dead engine, or whose fate the device did not tell */
     uint64_t events, events_lost;
     uint64_t mirrored_records, mirror_refused; /* refused: records that did not verify; nothing of them was shown */
+    uint64_t mirror_lost;                      /* records that verified, and could not be shown for lack of memory */
     uint64_t sessions;                         /* installed now */
     bool dead;
 };

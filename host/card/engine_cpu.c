@@ -22,7 +22,7 @@
 #include "card/sessions.h"
 #include "card/sum.h"
 
-enum { SEAL_LIMIT_DEFAULT = 23726566, SEAL_LIMIT_LEAST = 512, PROTO_TCP = 6 };
+enum { PROTO_TCP = 6 };
 
 struct cpu_lane {
     struct sl_cpu_rules rules;
@@ -256,7 +256,9 @@ static size_t take_burst(struct cpu_engine *e, const struct sl_engine_frame *giv
             return i;
         lane->frames_in++;
         lane->bytes_in += given[i].count;
-        if (given[i].kind != SL_FRAME_TRANSMIT)
+        if (given[i].count == 0)
+            drop(e, &frames[i]);
+        else if (given[i].kind != SL_FRAME_TRANSMIT)
             by_headers(e, &frames[i], entry[i]);
         else if (given[i].count <= SL_ENGINE_FRAME_MAX)
             send_unchanged(e, &frames[i]);
@@ -493,14 +495,14 @@ static const struct sl_gcm_engine *choose_gcm(const char *name)
 sl_err sl_engine_open_cpu(const struct sl_engine_options *options, struct sl_engine **out, struct sl_diag *diag)
 {
     const uint32_t sessions = options->sessions != 0 ? options->sessions : SL_ENGINE_SESSIONS_MAX;
-    const uint32_t seal_limit = options->seal_limit != 0 ? options->seal_limit : SEAL_LIMIT_DEFAULT;
+    const uint32_t seal_limit = options->seal_limit != 0 ? options->seal_limit : SL_CARD_SEAL_LIMIT_DEFAULT;
     const struct sl_gcm_engine *gcm = choose_gcm(options->gcm);
     if (gcm == NULL)
         return sl_fail(diag, SL_ERR_INVALID, "there is no AES-GCM engine %s with random access: leave the choice to Sluice",
                        options->gcm != NULL ? options->gcm : "at all");
-    if (seal_limit < SEAL_LIMIT_LEAST || seal_limit > SEAL_LIMIT_DEFAULT)
-        return sl_fail(diag, SL_ERR_INVALID, "a seal limit of %u records is not between %d and %d", seal_limit, SEAL_LIMIT_LEAST,
-                       SEAL_LIMIT_DEFAULT);
+    if (seal_limit < SL_CARD_SEAL_LIMIT_LEAST || seal_limit > SL_CARD_SEAL_LIMIT_DEFAULT)
+        return sl_fail(diag, SL_ERR_INVALID, "a seal limit of %u records is not between %d and %d", seal_limit,
+                       SL_CARD_SEAL_LIMIT_LEAST, SL_CARD_SEAL_LIMIT_DEFAULT);
     if (sessions > SL_FLOWS_MAX)
         return sl_fail(diag, SL_ERR_INVALID, "%u sessions are more than the %d that the cpu engine takes", sessions, SL_FLOWS_MAX);
     struct cpu_engine *e = calloc(1, sizeof(*e));

@@ -49,4 +49,7 @@ enum sl_card_event_kind {
     SL_CARD_EVENT_KEY_WAIT = 10
 };
 
+/* Records under one seal key: RFC 8446 section 5.5 for AES-GCM (2^24.5), and the least that leaves room for a packet's records. */
+enum sl_card_seal_limit { SL_CARD_SEAL_LIMIT_LEAST = 512, SL_CARD_SEAL_LIMIT_DEFAULT = 23726566 };
+
 enum sl_card_tcp_flag { SL_TCP_FIN = 1, SL_TCP_SYN = 2, SL_TCP_RST = 4, SL_TCP_ACK = 16, SL_TCP_URG = 32 };

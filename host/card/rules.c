@@ -11,7 +11,7 @@ void sl_cpu_rules_init(struct sl_cpu_rules *r)
     r->otherwise = SL_CARD_PUNT;
 }
 
-static bool is_sound(const struct card_rule *rule)
+bool sl_cpu_rule_is_sound(const struct card_rule *rule)
 {
     uint8_t bad = (uint8_t)(rule->zero[0] | rule->zero[1] | rule->zero[2]);
     for (unsigned i = 0; i < 16; i++)
@@ -22,7 +22,7 @@ static bool is_sound(const struct card_rule *rule)
 
 sl_err sl_cpu_rules_set(struct sl_cpu_rules *r, unsigned number, const struct card_rule *rule)
 {
-    if (number >= SL_ENGINE_RULES || !is_sound(rule))
+    if (number >= SL_ENGINE_RULES || !sl_cpu_rule_is_sound(rule))
         return SL_ERR_INVALID;
     unsigned at = 0;
     while (at < r->count && r->number[at] < number)

@@ -12,8 +12,11 @@ struct sl_cpu_rules {
     uint8_t otherwise; /* action of the default */
 };
 
+/* Is it a rule at all (card/card_command.h)? */
+bool sl_cpu_rule_is_sound(const struct card_rule *rule);
+
 void sl_cpu_rules_init(struct sl_cpu_rules *r); /* none; the default is to punt */
-/* SL_ERR_INVALID, and nothing has changed: the number, or a rule that cannot be (card/card_command.h). */
+/* SL_ERR_INVALID, and nothing has changed: the number, or a rule that is not sound. */
 sl_err sl_cpu_rules_set(struct sl_cpu_rules *r, unsigned number, const struct card_rule *rule);
 sl_err sl_cpu_rules_set_default(struct sl_cpu_rules *r, unsigned action);
 /* The action; *number: of the rule, SL_ENGINE_RULES for the default. */

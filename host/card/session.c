@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "card/numbers.h"
 
 enum {
     HEADER_BYTES = 5,
@@ -155,8 +156,13 @@ bool sl_cpu_half_state_is_sound(const struct session_state *state)
     bool ring = t->ring_new <= 2 && (t->ring[0] != 0 || t->ring[1] == 0);
     for (unsigned i = 0; i < 2; i++)
         ring = ring && (t->ring[i] == 0 || (t->ring[i] >= least && t->ring[i] <= most));
-    return begins && sets && ring && state->keys.set[0].long_keys <= 3 && state->keys.set[1].long_keys <= 3 &&
-           state->keys.window_shift >= -WINDOW_SHIFT_MAX && state->keys.window_shift <= WINDOW_SHIFT_MAX;
+    uint8_t reserved = 0;
+    for (unsigned i = 0; i < sizeof(state->keys.reserved); i++)
+        reserved |= state->keys.reserved[i];
+    return begins && sets && ring && reserved == 0 && t->seal_seq <= SL_CARD_SEAL_LIMIT_DEFAULT &&
+           state->finish.tail_end <= PLAINTEXT_MAX + TLS13_OVERHEAD && state->keys.set[0].long_keys <= 3 &&
+           state->keys.set[1].long_keys <= 3 && state->keys.window_shift >= -WINDOW_SHIFT_MAX &&
+           state->keys.window_shift <= WINDOW_SHIFT_MAX;
 }
 
 static void copy_keys(struct sl_cpu_half *h, unsigned set, const struct key_set *keys)
