@@ -10,6 +10,11 @@ namespace card
 {
 
 static_assert(sizeof(card_command) == control_entry_lines * beat_bytes, "a command is that many lines");
+static_assert(uint32_t{card_total_sent} == counter_totals_at + counter_sent &&
+                  uint32_t{card_total_punted} == counter_totals_at + counter_punted &&
+                  uint32_t{card_total_dropped} == counter_totals_at + counter_dropped &&
+                  uint32_t{card_total_end} == uint32_t{counter_totals_end},
+              "totals have one index for the host and the lane");
 static_assert(sizeof(key_set) <= 2 * beat_bytes, "a key set goes with a request");
 
 namespace
@@ -40,11 +45,12 @@ enum control_step : uint8_t {
     step_empty_chip, /* fetch_reset */
     step_zero_all,
     step_clear_all_counters,
+    step_clear_totals,
     step_unmark_all,
     step_next_lane
 };
 
-enum : unsigned { script_steps = 9 };
+enum : unsigned { script_steps = 10 };
 
 /* By opcode. */
 const uint8_t scripts[card_opcode_last + 1][script_steps] = {
@@ -61,7 +67,7 @@ const uint8_t scripts[card_opcode_last + 1][script_steps] = {
     /* hash_seed */ {step_table_reset},
     /* reset */
     {step_table_reset, step_drop_rules, step_default_rule, step_default_limit, step_empty_chip, step_zero_all,
-     step_clear_all_counters, step_unmark_all, step_next_lane},
+     step_clear_all_counters, step_clear_totals, step_unmark_all, step_next_lane},
 };
 
 bool is_exchange(uint8_t step)
@@ -83,6 +89,7 @@ bool is_exchange(uint8_t step)
     case step_default_limit:
     case step_empty_chip:
     case step_clear_all_counters:
+    case step_clear_totals:
         return true;
     default:
         return false;
@@ -98,6 +105,8 @@ uint32_t rounds_of(uint8_t step, uint32_t sessions)
     case step_zero_all:
     case step_clear_all_counters:
         return sessions;
+    case step_clear_totals:
+        return counter_fates;
     case step_unmark_all:
         return sessions / 64;
     default:
@@ -165,9 +174,15 @@ uint16_t check_slot(const control_state &s, uint32_t sessions)
     return needs_session && !installed(s, s.lane, index) ? card_not_installed : card_ok;
 }
 
-bool names_session(uint8_t opcode)
+bool names_total(const control_state &s)
 {
-    return opcode == card_install || opcode == card_remove || opcode == card_keys || opcode == card_counters;
+    return s.opcode == card_counters && s.index >= card_total_sent && s.index < card_total_end;
+}
+
+bool names_session(const control_state &s)
+{
+    return s.opcode == card_install || s.opcode == card_remove || s.opcode == card_keys ||
+           (s.opcode == card_counters && !names_total(s));
 }
 
 uint16_t check_limit(const control_state &s)
@@ -188,7 +203,7 @@ uint16_t check(const control_state &s, uint32_t sessions)
         return card_bad_lane;
     if (!zeros_are_zero(s))
         return card_bad_value;
-    if (names_session(s.opcode)) {
+    if (names_session(s)) {
         if (s.index >= sessions)
             return card_bad_index;
         if (installed(s, s.lane, s.index) != (s.opcode != card_install))
@@ -235,6 +250,8 @@ control_line first_line(const control_state &s, uint8_t step)
         return head_of(lane_counter, counter_clear, s.index);
     case step_clear_all_counters:
         return head_of(lane_counter, counter_clear, s.round);
+    case step_clear_totals:
+        return head_of(lane_counter, counter_clear, counter_totals_at + s.round);
     case step_read_counters:
         return head_of(lane_counter, counter_read, s.index);
     case step_ask_lookups:

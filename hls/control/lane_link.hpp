@@ -24,7 +24,7 @@ enum lane_request_kind : uint8_t {
     lane_table = 1,     /* op: table_op, or lane_table_ask; number: slot. Reply: number = lookups before it */
     lane_rule = 2,      /* op: rule_op, number: of the rule */
     lane_fetch = 3,     /* op: fetch_command_kind, number: session, set, after. Reply: number = session */
-    lane_counter = 4,   /* op: counter_op, number: session. Reply: its counters */
+    lane_counter = 4,   /* op: counter_op, number: session or total. Reply: its counters */
     lane_seal_limit = 5 /* number: the limit */
 };
 

@@ -29,6 +29,12 @@ static counter_word count_packet(const counter_word &sum, uint16_t bytes, uint64
     return counter_word{sum.bytes + bytes, packets << counter_tick_bits | tick};
 }
 
+static counter_total add_packet(const counter_total &sum, uint16_t bytes)
+{
+#pragma HLS INLINE
+    return counter_total{sum.bytes + bytes, sum.packets + 1};
+}
+
 static counter_word newest(const session_counters_state &s, uint32_t session)
 {
 #pragma HLS INLINE
@@ -47,6 +53,7 @@ void session_counters(session_counters_state &s, hls::stream<counter_packet> &pa
 {
 #pragma HLS PIPELINE II = 1
 #pragma HLS ARRAY_PARTITION variable = s.flight complete
+#pragma HLS ARRAY_PARTITION variable = s.total complete
 #pragma HLS BIND_STORAGE variable = s.memory type = RAM_S2P impl = URAM
 #pragma HLS DEPENDENCE variable = s.memory type = inter direction = RAW distance = 5 dependent = true
     const uint64_t tick = s.cycle >> counter_tick_shift & tick_mask;
@@ -58,7 +65,7 @@ void session_counters(session_counters_state &s, hls::stream<counter_packet> &pa
     const bool packet_turn = !command_turn && !packets.empty();
     s.waited = ready && packet_turn ? s.waited + 1 : 0;
 
-    counter_packet packet = {0, 0};
+    counter_packet packet = {0, 0, counter_sent, false};
     counter_command command = {counter_read, 0, 0};
     if (packet_turn) {
         packet = packets.read();
@@ -74,20 +81,37 @@ void session_counters(session_counters_state &s, hls::stream<counter_packet> &pa
         s.memory[oldest.session] = oldest.sum;
     }
 
-    const bool known = command.session < sessions_max && (command.op == counter_read || command.op == counter_clear);
+    const bool known = command.session < counter_totals_end && (command.op == counter_read || command.op == counter_clear);
     const bool clear = command_turn && known && command.op == counter_clear;
+    const bool of_total = command.session >= counter_totals_at;
+    const uint32_t asked = (command.session - counter_totals_at) & 3;
     for (unsigned i = counter_forward - 1; i > 0; i--) {
 #pragma HLS UNROLL
         s.flight[i] = s.flight[i - 1];
     }
-    s.flight[0].valid = packet_turn || clear;
+    s.flight[0].valid = (packet_turn && packet.of_session) || (clear && !of_total);
     s.flight[0].session = session;
     s.flight[0].sum = clear ? counter_word{0, 0} : count_packet(sum, packet.bytes, tick);
+
+    counter_total total = {0, 0};
+    for (unsigned i = 0; i < counter_fates; i++) {
+#pragma HLS UNROLL
+        if (asked == i) {
+            total = s.total[i];
+        }
+        if (packet_turn && packet.fate == i) {
+            s.total[i] = add_packet(s.total[i], packet.bytes);
+        } else if (clear && of_total && asked == i) {
+            s.total[i] = counter_total{0, 0};
+        }
+    }
 
     if (command_turn) {
         s.quiet = session_counters_depth - 1;
         counter_value value = {0, 0, 0};
-        if (known) {
+        if (known && of_total) {
+            value = counter_value{total.bytes, total.packets, 0};
+        } else if (known) {
             value = counter_value{sum.bytes, sum.packets_tick >> counter_tick_bits, uint32_t(sum.packets_tick & tick_mask)};
         }
         answers.write(counter_answer{command.tag, known, value, uint32_t(tick)});

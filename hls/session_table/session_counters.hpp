@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session_counters: packets, bytes and the time of the last packet of every session, for events and for ageing; one packet a cycle,
- * any order of sessions.
+ * session_counters: packets, bytes and the time of the last packet of every session, for events and for ageing; and of the lane as
+ * a whole, by what became of them, all packets there were. One packet a cycle, any order of sessions.
  */
 #pragma once
 
@@ -15,10 +15,19 @@ namespace card
 /* Cycles from a command to its answer: 4 UltraRAM + 1 forward and add. */
 constexpr unsigned session_counters_depth = 5;
 
+/* What became of a packet. */
+enum counter_fate : uint8_t { counter_sent = 0, counter_punted = 1, counter_dropped = 2, counter_fates = 3 };
+
+/* One for every packet of the lane, when its fate is known. */
 struct counter_packet {
-    uint32_t session;
-    uint16_t bytes;
+    uint32_t session; /* valid if of_session */
+    uint16_t bytes;   /* of the frame */
+    counter_fate fate;
+    bool of_session; /* counts as the session's, too */
 };
+
+/* Totals are asked for as what would be sessions behind the last one, in the order of counter_fate. */
+enum : uint32_t { counter_totals_at = sessions_max, counter_totals_end = counter_totals_at + counter_fates };
 
 enum counter_op : uint8_t {
     counter_read = 0,
@@ -27,19 +36,19 @@ enum counter_op : uint8_t {
 
 struct counter_command {
     counter_op op;
-    uint32_t session;
-    uint32_t tag; /* comes back in the answer */
+    uint32_t session; /* or from counter_totals_at on */
+    uint32_t tag;     /* comes back in the answer */
 };
 
 struct counter_value {
     uint64_t bytes;
-    uint64_t packets; /* modulo 2^40: two hours of smallest frames at 100 Gb/s; who reads adds up differences */
-    uint32_t tick;    /* of the last packet, modulo 2^24; without meaning while packets is 0 */
+    uint64_t packets; /* of a session modulo 2^40: two hours of smallest frames at 100 Gb/s; who reads adds up differences */
+    uint32_t tick;    /* of the last packet, modulo 2^24; without meaning while packets is 0. Of a total: 0 */
 };
 
 struct counter_answer {
     uint32_t tag;
-    bool ok; /* false: no such session or operation */
+    bool ok; /* false: no such session, total or operation */
     counter_value value;
     uint32_t now; /* ticks */
 };
@@ -66,8 +75,13 @@ struct counter_flight {
     counter_word sum;
 };
 
+struct counter_total {
+    uint64_t bytes, packets;
+};
+
 struct session_counters_state {
     counter_word memory[sessions_max];
+    counter_total total[counter_fates];     /* registers: read and written in one stage, so nothing of them is in flight */
     counter_flight flight[counter_forward]; /* [0] the newest; written to memory at counter_write_delay */
     uint64_t cycle;
     uint32_t waited; /* packets that went before the waiting command */

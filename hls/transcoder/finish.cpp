@@ -380,6 +380,17 @@ bool goes_on(const finished_packet &q, const piece &p)
     return !q.squashed && !q.killed && (p.what == action_session_forward || p.what == action_session_transcode);
 }
 
+/* What becomes of the packet, as its last piece says. */
+action verdict_on(const finished_packet &q, const piece &p)
+{
+    return q.squashed || q.killed ? action_drop : p.what;
+}
+
+counter_fate fate_of(action what)
+{
+    return what == action_punt ? counter_punted : what == action_drop ? counter_dropped : counter_sent;
+}
+
 /* The beat in the making, whole. */
 void complete_beat(finished_packet &q, const piece &p)
 {
@@ -402,7 +413,7 @@ void complete_beat(finished_packet &q, const piece &p)
     if (p.last) {
         packet_verdict &v = o.verdict;
         v.head = h;
-        v.what = q.squashed || q.killed ? action_drop : p.what;
+        v.what = verdict_on(q, p);
         v.rewrite = goes_on(q, p);
         v.rule = q.context.rule;
         v.info = q.context.info;
@@ -497,8 +508,7 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
             out.packets.write(e);
         if (m.p.session)
             out.dones.write(q.done);
-        if (goes_on(q, m.p))
-            out.counts.write(counter_packet{m.p.index, q.context.head.frame_bytes});
+        out.counts.write(counter_packet{m.p.index, q.context.head.frame_bytes, fate_of(verdict_on(q, m.p)), goes_on(q, m.p)});
     }
 }
 

@@ -79,7 +79,7 @@ struct finish_out {
     hls::stream<event> &packets; /* fin, rst, squashed, bad_record */
     hls::stream<packet_done> &dones;
     hls::stream<finish_line> &lines;
-    hls::stream<counter_packet> &counts; /* packets of sessions that go on to the other port */
+    hls::stream<counter_packet> &counts; /* every packet, and what becomes of it */
 };
 
 constexpr unsigned finish_depth = 2 + ghash_final_depth; /* sum; multiply; compare and replace */

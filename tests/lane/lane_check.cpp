@@ -121,6 +121,7 @@ class checker
             }
         }
         flush();
+        compare_totals();
         m_result.statistics = *trace_statistics_get(m_trace);
         return m_result;
     }
@@ -190,6 +191,10 @@ class checker
                 compare_punt(id, f, punts < got.punts.size() ? &got.punts[punts] : nullptr), punts++;
             else
                 m_result.dropped++;
+            count(m_out.verdict == model_verdict_forward ? card::counter_sent
+                  : m_out.verdict == model_verdict_punt  ? card::counter_punted
+                                                         : card::counter_dropped,
+                  f);
             compare_events(id, f, told);
             events += told.size();
             want_mirror();
@@ -333,6 +338,27 @@ class checker
         }
     }
 
+    /* Each frame once, with the length it came in with: an oversize one with the bytes that the port lets in. */
+    void count(card::counter_fate fate, const sent_frame &f)
+    {
+        m_totals[fate].packets++;
+        m_totals[fate].bytes += std::min<size_t>(f.frame.size(), card::frame_bytes_max);
+    }
+
+    void compare_totals()
+    {
+        const char *const names[][2] = {
+            {"frames sent", "bytes sent"}, {"frames punted", "bytes punted"}, {"frames dropped", "bytes dropped"}};
+        uint64_t frames = 0;
+        for (uint32_t fate = 0; fate < card::counter_fates; fate++) {
+            const card::counter_value got = m_lane.count(static_cast<uint32_t>(card::counter_totals_at) + fate);
+            MUST_EQUAL(m_next_id, names[fate][0], got.packets, m_totals[fate].packets);
+            MUST_EQUAL(m_next_id, names[fate][1], got.bytes, m_totals[fate].bytes);
+            frames += got.packets;
+        }
+        MUST_EQUAL(m_next_id, "frames in all", frames, m_result.frames);
+    }
+
     /* The records that ended in this batch. Those that have not are compared when they do. */
     void compare_mirror()
     {
@@ -395,6 +421,7 @@ class checker
     uint32_t m_next_id = 0;
     shown_records m_got, m_wanted;
     std::vector<record_name> m_over, m_wanted_over;
+    card::counter_total m_totals[card::counter_fates] = {};
     check_result m_result = {};
 };
 

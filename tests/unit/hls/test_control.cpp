@@ -338,7 +338,7 @@ static void test_install_and_remove(void **)
             nothing_left_of_commands(b);
 
             for (unsigned packet = 0; packet < 5; packet++)
-                l.packets.write(counter_packet{7, 100});
+                l.packets.write(counter_packet{7, 100, counter_sent, true});
             b.cycles(200);
             l.when_fetched = [&](const fetch_command &) { assert_memory_equal(&l.memory[7], &s, sizeof s); };
             const card_completion done = b.expect(card_ok, command_of(card_remove, lane, 7));
@@ -485,7 +485,7 @@ static void test_counters_and_limit(void **)
     b.expect(card_ok, install_of(0, 9, random_session(random)));
     for (unsigned round = 1; round < 4; round++) {
         for (unsigned i = 0; i < 3; i++)
-            b.lane_0.packets.write(counter_packet{9, 1000});
+            b.lane_0.packets.write(counter_packet{9, 1000, counter_sent, true});
         b.cycles(200);
         const card_completion done = b.expect(card_ok, command_of(card_counters, 0, 9));
         assert_int_equal(done.value[0], 3000 * round);
@@ -503,6 +503,50 @@ static void test_counters_and_limit(void **)
     assert_int_equal(b.lane_1.limits.size(), 3);
     assert_int_equal(b.lane_1.limits[1], 5000);
     assert_true(b.lane_0.limits.empty());
+}
+
+/* They need no session, are of one lane each, and have an index that no other command takes. */
+static void test_totals(void **)
+{
+    bench b;
+    sim::random_source random(seed);
+    for (uint8_t lane = 0; lane < 2; lane++) {
+        hls::stream<counter_packet, 16> &packets = b.lane(lane).packets;
+        packets.write(counter_packet{3, 9000, counter_sent, true});
+        packets.write(counter_packet{3, 60, counter_sent, false});
+        packets.write(counter_packet{3, 70, counter_punted, false});
+        for (unsigned i = 0; i < 3u + lane; i++)
+            packets.write(counter_packet{3, 80, counter_dropped, false});
+    }
+    b.cycles(200);
+    for (unsigned round = 0; round < 2; round++) { /* reading changes nothing */
+        for (uint8_t lane = 0; lane < 2; lane++) {
+            const uint64_t drops = 3u + lane;
+            const uint64_t want[3][2] = {{9060, 2}, {70, 1}, {80 * drops, drops}};
+            for (uint32_t i = 0; i < 3; i++) {
+                const card_completion done = b.expect(card_ok, command_of(card_counters, lane, card_total_sent + i));
+                assert_int_equal(done.value[0], want[i][0]);
+                assert_int_equal(done.value[1], want[i][1]);
+                assert_int_equal(done.value[2], 0);
+            }
+        }
+    }
+    for (const uint32_t index : {uint32_t{sessions}, uint32_t{sessions_max} - 1, uint32_t{card_total_end},
+                                 2 * uint32_t{sessions_max}, uint32_t{sessions_max} + (UINT32_C(1) << 31), UINT32_MAX})
+        b.expect(card_bad_index, command_of(card_counters, 0, index));
+    for (uint32_t total = card_total_sent; total < card_total_end; total++) {
+        b.expect(card_bad_index, install_of(0, total, random_session(random)));
+        b.expect(card_bad_index, command_of(card_remove, 0, total));
+        b.expect(card_bad_index, keys_of(0, total, 0, random_session(random).keys.set[0]));
+        b.expect(card_bad_lane, command_of(card_counters, 2, total));
+        card_command c = command_of(card_counters, 0, total);
+        c.zero_2 = 1;
+        b.expect(card_bad_value, c);
+    }
+    /* Removing the session of that index leaves them alone. */
+    b.expect(card_ok, install_of(0, 3, random_session(random)));
+    b.expect(card_ok, command_of(card_remove, 0, 3));
+    assert_int_equal(b.expect(card_ok, command_of(card_counters, 0, card_total_sent)).value[1], 2);
 }
 
 /* Each wrong in one thing, and nothing has changed by it. */
@@ -801,7 +845,8 @@ static void test_reset(void **)
         b.expect(card_ok, install_of(lane, i, random_session(random)));
         b.expect(card_ok, table_of(lane, 1000 * i, slot_of(i, action_session_transcode)));
         b.expect(card_ok, rule_of(lane, i, some_rule()));
-        b.lane(lane).packets.write(counter_packet{i, 100});
+        b.lane(lane).packets.write(counter_packet{i, 100, counter_sent, true});
+        b.lane(lane).packets.write(counter_packet{0, 60, i % 3 == 0 ? counter_punted : counter_dropped, false});
     }
     for (uint8_t lane = 0; lane < 2; lane++) {
         card_command c = command_of(card_rule_default, lane);
@@ -841,6 +886,13 @@ static void test_reset(void **)
     }
     assert_true(zero(b.state->installed, sizeof b.state->installed));
     b.lane_0.when_fetched = nullptr;
+    for (uint8_t lane = 0; lane < 2; lane++) {
+        for (uint32_t total = card_total_sent; total < card_total_end; total++) {
+            const card_completion done = b.expect(card_ok, command_of(card_counters, lane, total));
+            assert_int_equal(done.value[0], 0);
+            assert_int_equal(done.value[1], 0);
+        }
+    }
     b.expect(card_not_installed, command_of(card_counters, 0, 0));
     b.expect(card_ok, install_of(0, 0, random_session(random)));
     assert_int_equal(b.expect(card_ok, command_of(card_counters, 0, 0)).value[1], 0);
@@ -856,6 +908,7 @@ int main()
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_counters_and_limit),
+        cmocka_unit_test(test_totals),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_random_commands),
         cmocka_unit_test(test_command_ring),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * session_counters against a map, in the cycle harness: few sessions, so that packets of one session follow each other at every
- * distance (hazard stale_count), with reads and clears between. SLUICE_LONG=1: ten times the packets.
+ * distance (hazard stale_count), with reads and clears between; some packets are of no session, and totals are asked for and
+ * cleared as well. SLUICE_LONG=1: ten times the packets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +38,7 @@ struct world {
     hls::stream<card::counter_packet, 4> packets{"packets"};
     hls::stream<card::counter_command, 4> commands{"commands"};
     hls::stream<card::counter_answer, 16> answers{"answers"};
-    std::unordered_map<uint32_t, card::counter_value> reference;
+    std::unordered_map<uint32_t, card::counter_value> reference; /* totals among them, by the index they are asked by */
 
     void call()
     {
@@ -64,6 +65,11 @@ static void assert_value(const card::counter_value &got, const card::counter_val
     assert_int_equal(got.tick, expected.tick);
 }
 
+static card::counter_packet of_session(uint32_t session, unsigned bytes)
+{
+    return {session, static_cast<uint16_t>(bytes), card::counter_sent, true};
+}
+
 /* hot: sessions in use; they include the first and the last one there is. */
 static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, double asking)
 {
@@ -81,13 +87,20 @@ static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, do
         const uint32_t i = static_cast<uint32_t>(random.below(hot));
         return i % 2 == 0 ? i : card::sessions_max - i;
     };
+    const auto any_fate = [&] { return static_cast<card::counter_fate>(random.below(card::counter_fates)); };
+    const auto any_total = [&] { return static_cast<uint32_t>(card::counter_totals_at) + any_fate(); };
 
     m.source<card::counter_packet>(
         "results", w.packets,
         [&](card::counter_packet &p) {
             if (packets++ == count)
                 return false;
-            p = {any_session(), static_cast<uint16_t>(random.between(60, 9216))};
+            p = of_session(any_session(), static_cast<unsigned>(random.between(60, 9216)));
+            if (random.chance(0.4)) { /* of none, and then what `session` holds means nothing */
+                p.of_session = false;
+                p.fate = any_fate();
+                p.session = random.chance(0.5) ? p.session : static_cast<uint32_t>(random.below(uint64_t(1) << 32));
+            }
             sent.push_back(p);
             return true;
         },
@@ -98,8 +111,10 @@ static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, do
             if (packets >= count)
                 return false;
             c = {random.chance(0.3) ? card::counter_clear : card::counter_read, any_session(), static_cast<uint32_t>(commands++)};
+            if (random.chance(0.2))
+                c.session = any_total();
             if (random.chance(0.02))
-                c.session = card::sessions_max + static_cast<uint32_t>(random.below(1000));
+                c.session = card::counter_totals_end + static_cast<uint32_t>(random.below(1000));
             if (random.chance(0.02))
                 c.op = static_cast<card::counter_op>(2);
             asked.push_back(c);
@@ -112,13 +127,18 @@ static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, do
          w.call();
          require(w.packets.reads() - packets_before + w.commands.reads() - commands_before <= 1, "two inputs in a cycle");
          if (w.packets.reads() != packets_before) {
-             card::counter_value &v = w.reference[sent.front().session];
-             v = {v.bytes + sent.front().bytes, v.packets + 1, tick};
+             const card::counter_packet &p = sent.front();
+             card::counter_value &total = w.reference[static_cast<uint32_t>(card::counter_totals_at) + p.fate];
+             total = {total.bytes + p.bytes, total.packets + 1, 0};
+             if (p.of_session) {
+                 card::counter_value &v = w.reference[p.session];
+                 v = {v.bytes + p.bytes, v.packets + 1, tick};
+             }
              sent.pop_front();
          }
          if (w.commands.reads() != commands_before) {
              const card::counter_command c = asked.front();
-             const bool ok = c.session < card::sessions_max && c.op <= card::counter_clear;
+             const bool ok = c.session < card::counter_totals_end && c.op <= card::counter_clear;
              expected.push_back({c.tag, ok, ok ? w.reference[c.session] : card::counter_value{0, 0, 0}, tick});
              if (ok && c.op == card::counter_clear) {
                  w.reference[c.session] = {0, 0, 0};
@@ -145,8 +165,8 @@ static void run_random(uint64_t s, uint64_t count, uint32_t hot, double idle, do
         const card::counter_answer a = w.ask(card::counter_read, r.first);
         assert_true(a.ok);
         assert_value(a.value, r.second);
-        /* in memory, too, not in flight */
-        assert_int_equal(w.state->memory[r.first].bytes, r.second.bytes);
+        if (r.first < card::sessions_max) /* in memory, too, not in flight */
+            assert_int_equal(w.state->memory[r.first].bytes, r.second.bytes);
     }
     print_message("%u sessions: %llu packets, %llu commands, %llu of them clears\n", hot, static_cast<unsigned long long>(count),
                   static_cast<unsigned long long>(commands), static_cast<unsigned long long>(clears));
@@ -172,7 +192,7 @@ static void test_rate(void **)
         unsigned sent = 0, answered = 0;
         uint64_t since = 0, longest = 0;
         m.source<card::counter_packet>("results", w.packets, [&](card::counter_packet &p) {
-            p = {sent % 5, 64};
+            p = of_session(sent % 5, 64);
             return sent++ < count;
         });
         m.source<card::counter_command>("control", w.commands, [&](card::counter_command &c) {
@@ -205,7 +225,7 @@ static void test_ack_stall(void **)
     unsigned sent = 0;
     m.add("results", 1, [&] {
         if (m.now() >= quiet && sent < count && !w.packets.full())
-            w.packets.write({sent++ % 3, 64});
+            w.packets.write(of_session(sent++ % 3, 64));
     });
     m.source<card::counter_command>("control", w.commands, [&](card::counter_command &c) {
         c = {card::counter_read, 1, 0};
@@ -225,7 +245,7 @@ static void test_limits(void **)
     world w;
     w.state->cycle = uint64_t(5) << 24;
     w.state->memory[7] = {UINT64_MAX - 9, UINT64_MAX << 24};
-    w.packets.write({7, 100});
+    w.packets.write(of_session(7, 100));
     w.call();
     card::counter_answer a = w.ask(card::counter_clear, 7);
     assert_value(a.value, {90, 0, 5});
@@ -242,7 +262,7 @@ static void test_limits(void **)
     assert_true(w.answers.full());
     w.commands.write({card::counter_read, 7, 16});
     for (unsigned i = 0; i < 200; i++) {
-        w.packets.write({7, 1});
+        w.packets.write(of_session(7, 1));
         w.call();
         assert_true(w.packets.empty());
     }
@@ -254,13 +274,49 @@ static void test_limits(void **)
     assert_value(w.answers.read().value, {200, 200, 5});
 }
 
+/* Each fate has a total; only a session's own packets are counted as its; clearing one clears no other; totals have 64 bits. */
+static void test_totals(void **)
+{
+    world w;
+    const uint32_t at = card::counter_totals_at;
+    w.state->cycle = uint64_t(5) << 24;
+    for (unsigned fate = 0; fate < card::counter_fates; fate++) {
+        for (unsigned i = 0; i <= fate; i++) {
+            w.packets.write({0, 100, static_cast<card::counter_fate>(fate), false});
+            w.call();
+        }
+    }
+    w.packets.write(of_session(0, 9216));
+    w.call();
+    assert_value(w.ask(card::counter_read, 0).value, {9216, 1, 5});
+    assert_value(w.ask(card::counter_read, at + card::counter_sent).value, {9316, 2, 0});
+    assert_value(w.ask(card::counter_clear, at + card::counter_punted).value, {200, 2, 0});
+    assert_value(w.ask(card::counter_read, at + card::counter_punted).value, {0, 0, 0});
+    assert_value(w.ask(card::counter_read, at + card::counter_dropped).value, {300, 3, 0});
+    assert_value(w.ask(card::counter_clear, 0).value, {9216, 1, 5});
+    assert_value(w.ask(card::counter_read, at + card::counter_sent).value, {9316, 2, 0});
+    for (const uint32_t beyond : {at + uint32_t{card::counter_fates}, 2 * at, 3 * at, UINT32_MAX - 1, UINT32_MAX}) {
+        const card::counter_answer a = w.ask(card::counter_clear, beyond);
+        assert_false(a.ok);
+        assert_value(a.value, {0, 0, 0});
+    }
+    assert_value(w.ask(card::counter_read, at + card::counter_sent).value, {9316, 2, 0});
+
+    w.state->total[card::counter_dropped] = {UINT64_MAX - 9, uint64_t(1) << 40};
+    w.packets.write({0, 100, card::counter_dropped, false});
+    w.call();
+    assert_value(w.ask(card::counter_read, at + card::counter_dropped).value, {90, (uint64_t(1) << 40) + 1, 0});
+    for (unsigned i = 0; i < card::counter_forward; i++)
+        w.call();
+    assert_int_equal(w.state->memory[0].bytes, 0);
+    assert_int_equal(w.state->memory[0].packets_tick >> card::counter_tick_bits, 0);
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_ack_stall),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_totals),    cmocka_unit_test(test_limits), cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_ack_stall), cmocka_unit_test(test_random),
     };
     seed = sim::test_seed();
     return cmocka_run_group_tests(tests, nullptr, nullptr);
