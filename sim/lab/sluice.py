@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluiced in the lab's gateway, its management interface, and what can be seen of it from outside."""
 import functools
-import importlib
 import os
 import pathlib
 import re
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 
 import grpc
@@ -17,6 +14,7 @@ from google.protobuf import json_format
 
 from . import netns
 from .netns import LabError
+from .schema import schema
 from .topology import INSIDE, LISTEN_PORT, PROXY_PORT, ROOT
 
 DECRYPT_ALL = {"settings": {"default_decryption": "DECRYPT"}}
@@ -35,19 +33,9 @@ def sanitized():
     return bool(cache.exists() and re.search(r"^SLUICE_SANITIZE:\w+=\S", cache.read_text(), re.M))
 
 
-@functools.lru_cache(None)
-def schema():
-    """The modules that protoc makes of proto/: (management_pb2, config_pb2, event_pb2)."""
-    folder = tempfile.mkdtemp(prefix="sluice-proto-")
-    try:
-        from grpc_tools import protoc
-        files = ["sluice/v1/config.proto", "sluice/v1/event.proto", "sluice/v1/management.proto"]
-        if protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", *files]):
-            raise LabError("protoc does not take proto/")
-        sys.path.insert(0, folder)
-        return tuple(importlib.import_module(f"sluice.v1.{name}_pb2") for name in ("management", "config", "event"))
-    finally:
-        netns.run("rm", "-rf", folder)
+def management_schema():
+    """(management_pb2, config_pb2, event_pb2)"""
+    return schema("sluice/v1/management.proto", "sluice/v1/config.proto", "sluice/v1/event.proto")
 
 
 class Sluice:
@@ -150,7 +138,7 @@ class Sluice:
         self._channel = None
 
     def stub(self, method, streaming=False):
-        management, config, event = schema()
+        management, config, event = management_schema()
         if not self._channel:
             self._channel = grpc.insecure_channel(f"unix:{self.socket}", [("grpc.max_receive_message_length", 64 << 20)])
         description = management.DESCRIPTOR.services_by_name["Management"].methods_by_name[method]

@@ -55,13 +55,53 @@ class Stream:
         return [body[1] for kind, body in self.records() if kind == ALERT and len(body) == 2]
 
 
-class Wire:
-    """Captures an interface of a namespace while used as a context manager."""
+class Streams:
+    """The TCP streams of the packets that are put in."""
 
-    def __init__(self, namespace, interface):
-        self.namespace, self.interface = namespace, interface
+    def __init__(self, packets=()):
         self.streams = defaultdict(Stream)  # by (source, source port, destination, destination port)
         self._lock = threading.Lock()
+        for packet in packets:
+            self._packet(packet)
+
+    def _packet(self, packet):
+        kind = struct.unpack(">H", packet[12:14])[0]
+        ip = packet[14:]
+        if kind == ETH_IP and ip[9] == TCP:
+            start, total = (ip[0] & 15) * 4, struct.unpack(">H", ip[2:4])[0] or len(ip)
+            source, destination, tcp = socket.inet_ntoa(ip[12:16]), socket.inet_ntoa(ip[16:20]), ip[start:total]
+        elif kind == ETH_IP6 and ip[6] == TCP:
+            total = struct.unpack(">H", ip[4:6])[0] or len(ip) - 40
+            source, destination = (socket.inet_ntop(socket.AF_INET6, ip[a:a + 16]) for a in (8, 24))
+            tcp = ip[40:40 + total]
+        else:
+            return
+        source_port, destination_port, sequence = struct.unpack(">HHI", tcp[:8])
+        offset, flags = (tcp[12] >> 4) * 4, tcp[13]
+        self.streams[source, source_port, destination, destination_port].add(sequence, flags, tcp[offset:])
+
+    def connections(self, server, port=443):
+        """(source, source port, destination, destination port) of each connection to that address, in the order they began."""
+        with self._lock:
+            return [key for key in self.streams if key[2:] == (server, port)]
+
+    def both(self, connection):
+        """(to the server, from the server)"""
+        return self.streams[connection], self.streams[connection[2:] + connection[:2]]
+
+    def between(self, server, port=443):
+        """[(to the server, from the server)] of each connection to that address, in the order they began."""
+        return [self.both(key) for key in self.connections(server, port)]
+
+
+class Wire(Streams):
+    """Captures an interface of a namespace while used as a context manager."""
+
+    def __init__(self, namespace, interface, keep=False):
+        """keep: also the packets as they came, in `packets`: [(nanoseconds since 1970, bytes)]."""
+        super().__init__()
+        self.namespace, self.interface = namespace, interface
+        self.packets = [] if keep else None
         self._end = threading.Event()
 
     def __enter__(self):
@@ -87,26 +127,6 @@ class Wire:
             if select.select([self._sock], [], [], 0.05)[0]:
                 packet = self._sock.recv(1 << 17)
                 with self._lock:
+                    if self.packets is not None:
+                        self.packets.append((time.time_ns(), packet))
                     self._packet(packet)
-
-    def _packet(self, packet):
-        kind = struct.unpack(">H", packet[12:14])[0]
-        ip = packet[14:]
-        if kind == ETH_IP and ip[9] == TCP:
-            start, total = (ip[0] & 15) * 4, struct.unpack(">H", ip[2:4])[0] or len(ip)
-            source, destination, tcp = socket.inet_ntoa(ip[12:16]), socket.inet_ntoa(ip[16:20]), ip[start:total]
-        elif kind == ETH_IP6 and ip[6] == TCP:
-            total = struct.unpack(">H", ip[4:6])[0] or len(ip) - 40
-            source, destination = (socket.inet_ntop(socket.AF_INET6, ip[a:a + 16]) for a in (8, 24))
-            tcp = ip[40:40 + total]
-        else:
-            return
-        source_port, destination_port, sequence = struct.unpack(">HHI", tcp[:8])
-        offset, flags = (tcp[12] >> 4) * 4, tcp[13]
-        self.streams[source, source_port, destination, destination_port].add(sequence, flags, tcp[offset:])
-
-    def between(self, server, port=443):
-        """[(to the server, from the server)] of each connection to that address, in the order they began."""
-        with self._lock:
-            keys = [key for key in self.streams if key[2:] == (server, port)]
-            return [(self.streams[key], self.streams[key[2:] + key[:2]]) for key in keys]

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The messages and methods of proto/, for Python: made by protoc when they are needed."""
+import functools
+import importlib
+import sys
+import tempfile
+
+from .netns import LabError
+from .topology import ROOT
+
+
+@functools.lru_cache(None)
+def schema(*files):
+    """The modules that protoc makes of these files; those that they import must be among them."""
+    from grpc_tools import protoc
+    with tempfile.TemporaryDirectory(prefix="sluice-proto-") as folder:
+        if protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", *files]):
+            raise LabError("protoc does not take proto/")
+        sys.path.insert(0, folder)
+        try:
+            return tuple(importlib.import_module(file.replace(".proto", "_pb2").replace("/", ".")) for file in files)
+        finally:
+            sys.path.remove(folder)
+
+
+class Stub:
+    """stub.Method(request) for every method of a service, given its descriptor."""
+
+    def __init__(self, channel, service):
+        for method in service.methods:
+            request, reply = (kind._concrete_class for kind in (method.input_type, method.output_type))  # pylint: disable=protected-access
+            shape = "_".join("stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming))
+            make = getattr(channel, shape)
+            setattr(self, method.name, make(f"/{service.full_name}/{method.name}", request.SerializeToString, reply.FromString))
