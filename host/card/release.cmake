@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# What this release knows (bitstreams/release.json) as C tables, in the build folder: there is no second list of boards, shells and
+# kernels' versions, and none is read at run time.
+set(release ${CMAKE_SOURCE_DIR}/bitstreams/release.json)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${release})
+file(READ ${release} facts)
+string(JSON format GET "${facts}" format)
+set(text "/* Made by the build from bitstreams/release.json. */\n#pragma once\n\nenum { RELEASE_FORMAT = ${format} };\n")
+foreach(kind boards kernels)
+  string(APPEND text "static const struct release_fact release_${kind}[] = {\n")
+  string(JSON count LENGTH "${facts}" ${kind})
+  math(EXPR last "${count} - 1")
+  foreach(index RANGE ${last})
+    string(JSON name MEMBER "${facts}" ${kind} ${index})
+    string(JSON value GET "${facts}" ${kind} ${name})
+    if(NOT "${name}/${value}" MATCHES "^[a-z0-9_]+/[a-z0-9_.]+$")
+      message(FATAL_ERROR "${release}: ${kind}: \"${name}\" or its value is not one")
+    endif()
+    string(APPEND text "    {\"${name}\", \"${value}\"},\n")
+  endforeach()
+  string(APPEND text "};\n")
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/release/release_facts.h CONTENT "${text}" @ONLY)
