@@ -5,15 +5,6 @@
 
 #include "card/engine_impl.h"
 
-#ifndef SL_CARD_XRT
-sl_err sl_engine_open_xrt(const struct sl_engine_options *options, struct sl_engine **out, struct sl_diag *diag)
-{
-    (void)options;
-    (void)out;
-    return sl_fail(diag, SL_ERR_UNSUPPORTED, "this Sluice was built without XRT: use the cpu engine, or build where libxrt is");
-}
-#endif
-
 void sl_engine_close(struct sl_engine *engine)
 {
     if (engine != NULL)

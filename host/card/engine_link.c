@@ -32,7 +32,7 @@ enum {
     COMMANDS_OF_JOB = 2 + 3 * SL_CARD_CUCKOO_WRITES,
     RECEIVE_MAX = 64,
     DEAD_AFTER_MS = 800,
-    OPEN_MS = 10000, /* for the first answers; and for the last ones */
+    OPEN_MS = 10000, /* for the first answers */
     TOTALS_US = 500,
     TICK_CYCLES = 1 << 24
 };
@@ -654,43 +654,25 @@ static void link_info(const struct sl_engine *engine, struct sl_engine_info *out
     memcpy(out->fault, e->fault.text, sizeof(out->fault) - 1);
 }
 
-/* Waits until all jobs are done; what comes meanwhile is thrown away if the host closes. False: dead, or it takes too long. */
-static bool wait_jobs(struct link_engine *e, bool discard)
+/* Waits until all jobs are done. False: dead, or it takes too long. */
+static bool wait_jobs(struct link_engine *e)
 {
     const uint64_t end = mono_ns() + (uint64_t)OPEN_MS * SL_NS_PER_MS;
-    struct sl_engine_result r;
-    struct sl_engine_mirror m;
     while (!e->dead && e->job_first != e->job_next && mono_ns() < end) {
         poll_card(e);
-        while (discard && (link_receive(&e->head, &r, 1) != 0 || link_mirrored(&e->head, &m, 1) != 0))
-            ;
         if (e->link->operations->turn == NULL)
             nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
     return !e->dead && e->job_first == e->job_next;
 }
 
-/* Keys are wiped on the card, too, if anybody is there to do it. */
-static void wipe_card(struct link_engine *e)
+static void link_close(struct sl_engine *engine)
 {
-    e->job_fetch = e->job_first; /* nobody wants what is not fetched yet */
-    if (!e->dead && wait_jobs(e, true) && reset(e, begin_job(e, OF_VERSION)) == SL_OK)
-        (void)wait_jobs(e, true);
-}
-
-static void free_engine(struct link_engine *e)
-{
+    struct link_engine *e = link_engine(engine);
     e->link->operations->close(e->link);
     sl_link_sessions_free(e->sessions);
     sl_mirror_open_free(e->mirror);
     free(e);
-}
-
-static void link_close(struct sl_engine *engine)
-{
-    struct link_engine *e = link_engine(engine);
-    wipe_card(e);
-    free_engine(e);
 }
 
 static const struct sl_engine_operations operations = {.close = link_close,
@@ -714,7 +696,7 @@ static sl_err greet(struct link_engine *e, struct sl_diag *diag)
         end_command(c);
     }
     set_seal_limits(e, job);
-    if (wait_jobs(e, false))
+    if (wait_jobs(e))
         return SL_OK;
     return e->dead ? sl_fail(diag, e->error, "%s", e->fault.text)
                    : sl_fail(diag, SL_ERR_UNAVAILABLE, "the card does not answer its first commands");
@@ -754,7 +736,7 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
     else
         err = greet(e, diag);
     if (err != SL_OK) {
-        free_engine(e);
+        link_close(&e->head);
         return err;
     }
     *out = &e->head;
