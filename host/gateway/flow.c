@@ -309,6 +309,7 @@ static void connect_failed(struct sl_flow *f, int error)
         return;
     sl_flow_fail(f,
                  error == ECONNREFUSED ? CAUSE(SRV_CONNECT_REFUSED)
+                 : error == ECONNRESET ? CAUSE(SRV_RESET) /* accepted, and reset before anybody looked */
                  : error == ETIMEDOUT  ? CAUSE(TIMEOUT_CONNECT)
                                        : CAUSE(SRV_UNREACHABLE),
                  STAGE(TCP), strerror(error));
