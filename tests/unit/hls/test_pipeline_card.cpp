@@ -448,6 +448,89 @@ void test_forged(void **)
     }
 }
 
+struct totals {
+    uint64_t frames[3], octets[3]; /* sent, punted, dropped */
+
+    void add(card_total what, const bytes &frame)
+    {
+        frames[what - card_total_sent]++;
+        octets[what - card_total_sent] += frame.size();
+    }
+};
+
+void check_totals(model_host &h, uint8_t number, const totals &want)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        card_command c = {};
+        c.opcode = card_counters;
+        c.lane = number;
+        c.index = card_total_sent + i;
+        const card_completion done = h.command(c);
+        assert_int_equal(done.value[0], want.octets[i]);
+        assert_int_equal(done.value[1], want.frames[i]);
+        assert_int_equal(done.value[2], 0);
+    }
+}
+
+/* A lane at rest has counted each frame that was given to it once, with its bytes as they came in, and none that it was to
+ * transmit; the host learns of those that were dropped by a rule, which come to it in no other way. */
+void test_totals(void **)
+{
+    model_host h;
+    for (uint8_t number = 0; number < 2; number++) {
+        host_lane &l = h.lane[number];
+        totals t = {};
+        tls_sender s(number + 1u, 500, 521 + 1), stranger(7, 1000, 900);
+        h.install(number, 3, s);
+        const auto give = [&](card_packet_kind kind, card_total what, const bytes &frame, bool error = false) {
+            h.send(number, kind, frame, error);
+            t.add(what, frame);
+        };
+        const auto by_default = [&](action what) {
+            card_command c = {};
+            c.opcode = card_rule_default;
+            c.lane = number;
+            c.set = what;
+            h.settle();
+            h.command(c);
+        };
+        for (unsigned round = 0; round < 2; round++) {
+            const card_packet_kind kind = round == 0 ? card_packet_rx : card_packet_inject;
+            by_default(action_punt);
+            give(kind, card_total_punted, stranger.frame());
+            by_default(action_drop);
+            for (unsigned i = 0; i < 3; i++)
+                give(kind, card_total_dropped, stranger.frame());
+            give(kind, card_total_sent, s.frame());        /* of a session: no rule is asked */
+            give(kind, card_total_punted, bytes(1, 0xff)); /* what the parser does not take never comes to a rule either */
+            by_default(action_forward);
+            give(kind, card_total_sent, stranger.frame());
+            h.send(number, card_packet_transmit, stranger.frame());
+        }
+        give(card_packet_rx, card_total_punted, stranger.frame(), true);
+        give(card_packet_rx, card_total_punted, bytes(frame_bytes_max, 1), true); /* a longer one, cut */
+        h.settle();
+        check_totals(h, number, t);
+
+        bytes forged = s.frame();
+        std::swap(forged[100], forged[102]); /* the checksum stays right; it goes out with a poisoned tag */
+        std::swap(forged[101], forged[103]);
+        give(card_packet_rx, card_total_sent, forged);
+        h.settle();
+        give(card_packet_rx, card_total_punted, s.frame()); /* dead */
+        h.settle();
+        check_totals(h, number, t);
+        assert_int_equal(l.sent.size(), t.frames[0] + 2); /* and the transmitted ones */
+        assert_int_equal(l.punted.size(), t.frames[1]);
+        assert_int_equal(t.frames[2], 6);
+    }
+    card_command c = {};
+    c.opcode = card_reset;
+    h.command(c);
+    for (uint8_t number = 0; number < 2; number++)
+        check_totals(h, number, totals{});
+}
+
 /* A host that does not read: the lane waits, and when it reads again nothing is missing. */
 void test_full_rings(void **)
 {
@@ -554,6 +637,7 @@ int main()
         cmocka_unit_test(test_life_of_a_session),
         cmocka_unit_test(test_punt_inject_transmit),
         cmocka_unit_test(test_forged),
+        cmocka_unit_test(test_totals),
         cmocka_unit_test(test_full_rings),
         cmocka_unit_test(test_linked_kernels),
         cmocka_unit_test(test_memory_that_does_not_fit),
