@@ -65,8 +65,10 @@ static bool add_kernel(struct image *image, const struct tag *tag)
 {
     if (image->kernel_count == IMAGE_MAX_UNITS)
         return false;
+    char protocol[16];
     struct image_kernel *kernel = &image->kernels[image->kernel_count++];
     *kernel = (struct image_kernel){.range = 0x1000};
+    kernel->free_running = attribute(tag, "hwControlProtocol", protocol, sizeof protocol) && strcmp(protocol, "ap_ctrl_none") == 0;
     return attribute(tag, "name", kernel->name, sizeof kernel->name);
 }
 
@@ -110,6 +112,8 @@ static bool add(struct image *image, const struct tag *tag)
     if (image->kernel_count == 0)
         return true;
     struct image_kernel *kernel = &image->kernels[image->kernel_count - 1];
+    if (kernel->free_running)
+        return true;
     if (tag_is(tag, "port"))
         return add_port(kernel, tag);
     if (tag_is(tag, "arg"))

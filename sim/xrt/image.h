@@ -26,6 +26,7 @@ struct image_kernel {
     uint32_t range; // of the register map, in bytes
     struct image_argument arguments[IMAGE_MAX_ARGUMENTS];
     size_t argument_count;
+    bool free_running; // nobody can start it: its units are not among those of the image
 };
 
 struct image_unit {

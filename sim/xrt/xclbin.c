@@ -6,13 +6,15 @@
  *
  * The description:
  *   {"platform": "sluice_sim",
- *    "memory": [{"name": "bank0", "type": "DDR4", "size_kb": 4194304, "base": "0x0"}],
+ *    "memory": [{"name": "HBM[0]", "type": "HBM", "size_kb": 4194304, "base": "0x0"}],
  *    "kernels": [{"name": "vadd", "range": 4096,
- *      "arguments": [{"name": "a", "type": "uint*", "memory": "bank0"}, {"name": "count", "type": "uint"}],
- *      "units": [{"name": "vadd_1", "base": "0x1800000"}]}]}
+ *      "arguments": [{"name": "a", "type": "uint*", "memory": "HBM[0]"}, {"name": "count", "type": "uint"}],
+ *      "units": [{"name": "vadd_1", "base": "0x1800000", "memory": {"a": "HBM[0]"}}]}]}
  *
- * A type with a star is a pointer to device memory; "uint", "int" have 4 bytes, "ulong", "long" 8. Registers are laid out as Vitis
- * HLS does: from 0x10 on, 8 bytes for a scalar of 4, 12 for one of 8 and for a pointer. The same input gives the same file.
+ * A type with a star is a pointer to device memory; "uchar" has one byte, "uint", "int" have 4, "ulong", "long" 8; a "stream" has
+ * no register. Registers are laid out as Vitis HLS does: from 0x10 on, 8 bytes for a scalar of up to 4, 12 for one of 8 and for a
+ * pointer. What a unit says of an argument's memory is true for that unit only. A kernel with "free_running": true has no
+ * registers, its units no base: hosts see that they are there. The same input gives the same file.
  */
 #include <jansson.h>
 #include <stdarg.h>
@@ -29,6 +31,8 @@
 
 enum { MAX_BANKS = 64, MAX_CONNECTIONS = 4096, XML_MAX = 1 << 20, SECTIONS = 5, FIRST_REGISTER = 0x10 };
 
+#define NO_BASE UINT64_MAX // as XRT has it
+
 struct bank {
     const char *name;
     uint8_t type;
@@ -37,8 +41,8 @@ struct bank {
 
 struct cu {
     const char *kernel, *name;
-    uint64_t base;
-    json_t *arguments;
+    uint64_t base; // NO_BASE: free-running
+    json_t *arguments, *memory;
 };
 
 struct design {
@@ -73,9 +77,9 @@ static _Noreturn void fail(const char *format, ...)
 static const char *name_in(json_t *object, const char *key, size_t most)
 {
     const char *text = json_string_value(json_object_get(object, key));
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_[]";
     if (!text || text[0] == '\0' || strlen(text) > most || text[strspn(text, good)] != '\0')
-        fail("\"%s\" must be a name of letters, digits and _, at most %zu", key, most);
+        fail("\"%s\" must be a name of letters, digits, _ and [], at most %zu", key, most);
     return text;
 }
 
@@ -131,9 +135,10 @@ static void read_banks(struct design *design, json_t *banks)
     }
 }
 
-static int32_t bank_of(const struct design *design, json_t *argument)
+static int32_t bank_of(const struct design *design, const struct cu *unit, json_t *argument)
 {
-    const char *name = json_string_value(json_object_get(argument, "memory"));
+    json_t *own = json_object_get(unit->memory, json_string_value(json_object_get(argument, "name")));
+    const char *name = json_string_value(own ? own : json_object_get(argument, "memory"));
     if (!name)
         return 0;
     for (size_t i = 0; i < design->bank_count; i++)
@@ -142,29 +147,57 @@ static int32_t bank_of(const struct design *design, json_t *argument)
     fail("no memory has the name %s", name);
 }
 
+struct type {
+    const char *name;
+    unsigned size;
+};
+
+/* The size of a scalar or, without the star, of what a pointer points to. */
+static unsigned size_of(const char *type, size_t length)
+{
+    static const struct type types[] = {{"uchar", 1}, {"int", 4}, {"uint", 4}, {"long", 8}, {"ulong", 8}};
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
+        if (strlen(types[t].name) == length && strncmp(types[t].name, type, length) == 0)
+            return types[t].size;
+    fail("\"type\" of an argument must be uchar, int, uint, long or ulong, a pointer to such, or stream");
+}
+
 static void write_argument(struct design *design, json_t *argument, size_t index, uint32_t *offset, uint32_t range)
 {
-    static const char *const scalars[] = {"int", "uint", "long", "ulong"};
+    enum { SCALAR, POINTER, STREAM = 4 }; // as XRT has them
     const char *type = json_string_value(json_object_get(argument, "type"));
+    const char *name = name_in(argument, "name", 63);
     size_t length = type ? strlen(type) : 0;
     bool pointer = length > 1 && type[length - 1] == '*';
-    size_t base_length = pointer ? length - 1 : length;
-    size_t t = 0;
-    while (t < 4 && (strlen(scalars[t]) != base_length || strncmp(scalars[t], type, base_length) != 0))
-        t++;
-    if (t == 4)
-        fail("\"type\" of an argument must be int, uint, long or ulong, or a pointer to such");
-    unsigned size = pointer || t >= 2 ? 8 : 4;
+    if (length > 0 && strcmp(type, "stream") == 0) {
+        xml(design,
+            "<arg name=\"%s\" addressQualifier=\"%d\" id=\"%zu\" port=\"%s\" size=\"0x40\" offset=\"0x0\" hostOffset=\"0x0\" "
+            "hostSize=\"0x40\" type=\"stream\"/>\n",
+            name, STREAM, index, name);
+        return;
+    }
+    unsigned size = size_of(type ? type : "", pointer ? length - 1 : length);
+    if (pointer)
+        size = 8;
     xml(design,
         "<arg name=\"%s\" addressQualifier=\"%d\" id=\"%zu\" port=\"%s\" size=\"0x%x\" offset=\"0x%x\" hostOffset=\"0x0\" "
         "hostSize=\"0x%x\" type=\"%s\"/>\n",
-        name_in(argument, "name", 63), pointer, index, pointer ? "M_AXI_GMEM" : "S_AXI_CONTROL", size, *offset, size, type);
-    *offset += size == 4 ? 8 : 12;
+        name, pointer ? POINTER : SCALAR, index, pointer ? "M_AXI_GMEM" : "S_AXI_CONTROL", size, *offset, size, type);
+    *offset += size <= 4 ? 8 : 12;
     if (*offset > range)
         fail("the arguments don't fit into the register map");
 }
 
-static void read_units(struct design *design, json_t *kernel, json_t *arguments)
+static void check_base(const struct design *design, const struct cu *unit)
+{
+    if (unit->base % 0x10000 != 0 || unit->base == 0 || unit->base > 0xffff0000U)
+        fail("\"base\" of %s must be a multiple of 64 KiB below 4 GiB", unit->name);
+    for (const struct cu *other = design->units; other < unit; other++)
+        if (other->base == unit->base)
+            fail("two units at one \"base\"");
+}
+
+static void read_units(struct design *design, json_t *kernel, json_t *arguments, bool free_running)
 {
     json_t *object;
     size_t i;
@@ -173,52 +206,67 @@ static void read_units(struct design *design, json_t *kernel, json_t *arguments)
         if (design->unit_count == IMAGE_MAX_UNITS)
             fail("more than %d units", IMAGE_MAX_UNITS);
         struct cu *unit = &design->units[design->unit_count++];
-        *unit = (struct cu){name_in(kernel, "name", 31), name_in(object, "name", 31), number_in(object, "base", 0), arguments};
-        if (unit->base % 0x10000 != 0 || unit->base == 0 || unit->base > 0xffff0000U)
-            fail("\"base\" of %s must be a multiple of 64 KiB below 4 GiB", unit->name);
-        for (size_t other = 0; other + 1 < design->unit_count; other++)
-            if (design->units[other].base == unit->base)
-                fail("two units at one \"base\"");
-        xml(design, "<instance name=\"%s\"><addrRemap base=\"0x%llx\" range=\"0x10000\" port=\"S_AXI_CONTROL\"/></instance>\n",
-            unit->name, (unsigned long long)unit->base);
+        *unit = (struct cu){name_in(kernel, "name", 31), name_in(object, "name", 31),
+                            free_running ? NO_BASE : number_in(object, "base", 0), arguments, json_object_get(object, "memory")};
+        xml(design, "<instance name=\"%s\">", unit->name);
+        if (!free_running) {
+            check_base(design, unit);
+            xml(design, "<addrRemap base=\"0x%llx\" range=\"0x10000\" port=\"S_AXI_CONTROL\"/>", (unsigned long long)unit->base);
+        }
+        xml(design, "</instance>\n");
     }
 }
 
-static void read_kernels(struct design *design, json_t *kernels)
+static void read_kernel(struct design *design, json_t *kernel)
 {
-    json_t *kernel, *argument;
-    size_t i, index;
-    json_array_foreach(kernels, i, kernel)
-    {
-        uint64_t range = number_in(kernel, "range", 0x1000);
-        uint32_t offset = FIRST_REGISTER;
-        json_t *arguments = json_object_get(kernel, "arguments");
-        if (range < 64 || range > IMAGE_MAX_RANGE || range % 4 != 0)
-            fail("\"range\" must be 64 to 65536");
-        xml(design, "<kernel name=\"%s\" language=\"c\" attributes=\"\" hwControlProtocol=\"ap_ctrl_hs\">\n",
-            name_in(kernel, "name", 31));
+    json_t *argument, *arguments = json_object_get(kernel, "arguments");
+    size_t index;
+    uint64_t range = number_in(kernel, "range", 0x1000);
+    uint32_t offset = FIRST_REGISTER;
+    bool free_running = json_is_true(json_object_get(kernel, "free_running"));
+    if (range < 64 || range > IMAGE_MAX_RANGE || range % 4 != 0)
+        fail("\"range\" must be 64 to 65536");
+    xml(design, "<kernel name=\"%s\" language=\"c\" attributes=\"\" hwControlProtocol=\"%s\">\n", name_in(kernel, "name", 31),
+        free_running ? "ap_ctrl_none" : "ap_ctrl_hs");
+    if (!free_running) {
         xml(design,
             "<port name=\"S_AXI_CONTROL\" mode=\"slave\" range=\"0x%x\" dataWidth=\"32\" portType=\"addressable\" base=\"0x0\"/>\n",
             (unsigned)range);
         xml(design, "<port name=\"M_AXI_GMEM\" mode=\"master\" range=\"0xFFFFFFFF\" dataWidth=\"512\" portType=\"addressable\" "
                     "base=\"0x0\"/>\n");
-        if (json_array_size(arguments) > IMAGE_MAX_ARGUMENTS)
-            fail("more than %d arguments", IMAGE_MAX_ARGUMENTS);
-        json_array_foreach(arguments, index, argument)
-        {
-            write_argument(design, argument, index, &offset, (uint32_t)range);
-        }
-        read_units(design, kernel, arguments);
-        xml(design, "</kernel>\n");
     }
-    if (design->unit_count == 0)
-        fail("there is no unit");
+    if (json_array_size(arguments) > IMAGE_MAX_ARGUMENTS)
+        fail("more than %d arguments", IMAGE_MAX_ARGUMENTS);
+    json_array_foreach(arguments, index, argument)
+    {
+        write_argument(design, argument, index, &offset, (uint32_t)range);
+    }
+    if (free_running && offset != FIRST_REGISTER)
+        fail("a free-running kernel has streams only");
+    read_units(design, kernel, arguments, free_running);
+    xml(design, "</kernel>\n");
+}
+
+static void read_kernels(struct design *design, json_t *kernels)
+{
+    json_t *kernel;
+    size_t i;
+    bool started = false;
+    json_array_foreach(kernels, i, kernel)
+    {
+        read_kernel(design, kernel);
+    }
+    for (i = 0; i < design->unit_count; i++)
+        started = started || design->units[i].base != NO_BASE;
+    if (!started)
+        fail("there is no unit that a host could start");
 }
 
 static int by_base(const void *a, const void *b)
 {
     const struct cu *left = a, *right = b;
-    return (left->base > right->base) - (left->base < right->base);
+    int names = strcmp(left->name, right->name);
+    return left->base == right->base ? names : left->base > right->base ? 1 : -1;
 }
 
 static void read_design(struct design *design, json_t *root)
@@ -273,6 +321,8 @@ static struct section layout_section(const struct design *design)
         data[i] = (struct ip_data){.m_type = IP_KERNEL, .properties = IP_INT_ENABLE_MASK, .m_base_address = unit->base};
         data[i].properties |= (uint32_t)(i << IP_INTERRUPT_ID_SHIFT) & IP_INTERRUPT_ID_MASK;
         data[i].properties |= (uint32_t)AP_CTRL_HS << IP_CONTROL_SHIFT;
+        if (unit->base == NO_BASE)
+            data[i].properties = (uint32_t)AP_CTRL_NONE << IP_CONTROL_SHIFT;
         snprintf((char *)data[i].m_name, sizeof data[i].m_name, "%s:%s", unit->kernel, unit->name);
     }
     section.data = layout;
@@ -295,7 +345,7 @@ static struct section connectivity_section(const struct design *design)
                 continue;
             if (count == MAX_CONNECTIONS)
                 fail("more than %d connections", MAX_CONNECTIONS);
-            connections[count++] = (struct connection){(int32_t)index, (int32_t)i, bank_of(design, argument)};
+            connections[count++] = (struct connection){(int32_t)index, (int32_t)i, bank_of(design, &design->units[i], argument)};
         }
     }
     all->m_count = (int32_t)count;

@@ -8,6 +8,7 @@
 #ifndef SIM_HLS_NATIVE_LEAVES_HPP
 #define SIM_HLS_NATIVE_LEAVES_HPP
 
+#include <memory>
 #include <string.h>
 
 #include "aes_gcm/aes.hpp"
@@ -71,10 +72,17 @@ SLUICE_NATIVE SLUICE_RARE inline void expand(key_schedule &s, const uint8_t byte
     s.filled = true;
 }
 
+/* Empty entries, the thread's own. Not in its static block: that of a shared object, the simulated card's, must be small. */
+template <typename Entry> inline Entry *memo_of()
+{
+    static thread_local const std::unique_ptr<Entry[]> memo(new Entry[memo_entries]());
+    return memo.get();
+}
+
 /* The reference holds until the thread asks for another key. */
 SLUICE_NATIVE inline const key_schedule &schedule_of(const uint8_t bytes[32], bool long_key)
 {
-    static thread_local key_schedule memo[memo_entries];
+    key_schedule *const memo = memo_of<key_schedule>();
     const __m128i low = load16(bytes), high = long_key ? load16(bytes + 16) : _mm_setzero_si128();
     const uint32_t mixed = static_cast<uint32_t>(_mm_cvtsi128_si32(low));
     key_schedule &s = memo[(mixed ^ mixed >> 16) % memo_entries];
@@ -274,7 +282,7 @@ SLUICE_NATIVE SLUICE_RARE inline void fill_powers(power_table &t, __m128i h)
 
 SLUICE_NATIVE inline void weight_native(const gf128 &of, unsigned exponent, weight_result &r)
 {
-    static thread_local power_table memo[memo_entries];
+    power_table *const memo = memo_of<power_table>();
     const __m128i h = load_element(of);
     power_table &t = memo[(of.word[0] ^ of.word[1]) % memo_entries];
     if (!t.filled || _mm_movemask_epi8(_mm_cmpeq_epi8(t.power[0][1], h)) != 0xffff)
