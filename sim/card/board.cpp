@@ -24,7 +24,9 @@ enum : unsigned {
     rounds_at_rest = 64, /* without news from the host, before it is asked whether anything is under way */
     yields = 100,        /* of a card at rest, before it sleeps */
     sleep_ns_first = 20000,
-    sleep_ns_last = 200000,
+    sleep_ns_soon = 200000, /* the longest at first; behind some, the longest of all */
+    sleeps_soon = 100,
+    sleep_ns_last = 1000000,
     wait_ms = 100 /* for the others, before a unit looks whether it is to stop */
 };
 
@@ -43,7 +45,7 @@ bool rest(const sluice_kernel *kernel, gate &rings)
         }
         const timespec pause = {0, ns};
         nanosleep(&pause, nullptr);
-        ns = std::min<long>(ns * 2, sleep_ns_last);
+        ns = std::min<long>(ns * 2, i < yields + sleeps_soon ? sleep_ns_soon : sleep_ns_last);
     }
     return true;
 }

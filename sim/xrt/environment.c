@@ -58,10 +58,11 @@ bool sl_xrt_environment_set(const struct sl_xrt_environment *environment)
     }
     // Without USER every host would use one and the same socket.
     return write_emconfig(environment) && set("XILINX_XRT", environment->tree, "") && set("XILINX_VITIS", environment->tree, "") &&
-           set("XRT_INI_PATH", environment->tree, "/xrt.ini") && set("EMCONFIG_PATH", environment->run_folder, "") &&
-           set("SDACCEL_EM_RUN_DIR", environment->run_folder, "") && setenv("XCL_EMULATION_MODE", "sw_emu", 1) == 0 &&
-           setenv("USER", "sluice-xrt", 0) == 0 && setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0) == 0 &&
-           set_or_unset("SLUICE_XRT_FAULT", environment->fault) && set_or_unset("SLUICE_XRT_FAULT_FILE", environment->fault_file);
+           set("XRT_INI_PATH", environment->tree, environment->resident ? "/resident.ini" : "/xrt.ini") &&
+           set("EMCONFIG_PATH", environment->run_folder, "") && set("SDACCEL_EM_RUN_DIR", environment->run_folder, "") &&
+           setenv("XCL_EMULATION_MODE", "sw_emu", 1) == 0 && setenv("USER", "sluice-xrt", 0) == 0 &&
+           setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0) == 0 && set_or_unset("SLUICE_XRT_FAULT", environment->fault) &&
+           set_or_unset("SLUICE_XRT_FAULT_FILE", environment->fault_file);
 }
 
 bool sl_xrt_devices_alive(void)

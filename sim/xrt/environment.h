@@ -15,6 +15,7 @@ struct sl_xrt_environment {
     const char *run_folder; /* exists, writable; what XRT leaves behind stays there, and goes with it */
     unsigned devices;       /* 0 is 1 */
     unsigned memory_gb;     /* of each device; 0 is 4 */
+    bool resident;          /* runs never end: XRT's scheduler asks seldom whether one has (resident.ini) */
     const char *fault;      /* as in sim/xrt/fault.h, or null */
     const char *fault_file; /* the same in a file that is looked at again and again, or null */
 };

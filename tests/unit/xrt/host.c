@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <experimental/xrt_bo.h>
@@ -25,17 +24,11 @@
 #include <experimental/xrt_kernel.h>
 #include <experimental/xrt_xclbin.h>
 
-enum { WORDS = 256, RUN_LIMIT_MS = 30000, NOTICE_MS = 5000, NUDGE_MS = 1000, HOST_FAILED = 3 };
+#include "check.h"
+
+enum { WORDS = 256, RUN_LIMIT_MS = 30000, NOTICE_MS = 5000, NUDGE_MS = 1000 };
 
 static const char *xclbin_path, *run_folder;
-
-#define CHECK(condition)                                                                                                           \
-    do {                                                                                                                           \
-        if (!(condition)) {                                                                                                        \
-            fprintf(stderr, "host: line %d: %s\n", __LINE__, #condition);                                                          \
-            _exit(HOST_FAILED);                                                                                                    \
-        }                                                                                                                          \
-    } while (0)
 
 static _Noreturn void fail(const char *what)
 {
@@ -57,18 +50,6 @@ struct sum {
     atomic_bool done, nudged;
     bool was_nudged;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void pause_ms(long ms)
-{
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
 
 static void open_card(struct card *card, unsigned index)
 {

@@ -77,6 +77,16 @@ static void case_rest(void)
     }
 }
 
+/* For whoever wants to see what a card costs that has nothing to do. */
+static void case_wait(void)
+{
+    struct rings rings;
+    open_usual(&rings);
+    check_no_op(&rings);
+    pause_ms(10000);
+    check_no_op(&rings);
+}
+
 /* Rounds that are counted. The commands are in the ring before the first. */
 static void case_cycles(void)
 {
@@ -166,6 +176,7 @@ static const struct host_case cases[] = {
     {"smoke", case_smoke},
     {"rest", case_rest},
     {"cycles", case_cycles},
+    {"wait", case_wait},
     {"small-ring", case_small_ring},
     {"small-memory", case_small_memory},
     {"odd-sessions", case_odd_sessions},
@@ -177,7 +188,8 @@ static const struct host_case cases[] = {
 int main(int count, char **arguments)
 {
     CHECK(count == 5);
-    struct sl_xrt_environment environment = {.tree = arguments[2], .run_folder = arguments[4]};
+    struct sl_xrt_environment environment = {
+        .tree = arguments[2], .run_folder = arguments[4], .resident = strcmp(arguments[1], "cycles") != 0};
     xclbin_path = arguments[3];
     run_folder = arguments[4];
     CHECK(run_folder && sl_xrt_environment_set(&environment));

@@ -10,119 +10,26 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { HOST_LIMIT_MS = 60000, LEAVE_LIMIT_MS = 20000, HOSTS = 8, SMOKES = 50, HOST_FAILED = 3 };
+#include "hosts.h"
 
-struct host {
-    pid_t pid;
-    char folder[64];
-};
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
+enum { HOSTS = 8, SMOKES = 50 };
 
 static void begin(struct host *host, const char *name, const char *xclbin)
 {
-    char log[128];
-    strcpy(host->folder, "xrt-XXXXXX");
-    assert_non_null(mkdtemp(host->folder));
-    snprintf(log, sizeof log, "%s/log", host->folder);
-    host->pid = fork();
-    assert_true(host->pid >= 0);
-    if (host->pid == 0) {
-        char *folder = realpath(host->folder, NULL);
-        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-        setpgid(0, 0);
-        if (fd >= 0 && folder) {
-            dup2(fd, 1);
-            dup2(fd, 2);
-            execl(SLUICE_XRT_HOST, SLUICE_XRT_HOST, name, SLUICE_XRT_TREE, xclbin, folder, (char *)NULL);
-        }
-        _exit(127);
-    }
-    setpgid(host->pid, host->pid); // whoever is first
-}
-
-/* Waits for a process, or for any of a group. False: nothing ended in time; 0 processes left is an end, too. */
-static bool wait_for(pid_t pid, int *status, unsigned limit_ms)
-{
-    for (unsigned ms = 0; ms < limit_ms; ms += 2) {
-        pid_t got = waitpid(pid, status, WNOHANG);
-        if (got > 0 || (got < 0 && errno == ECHILD))
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    }
-    return false;
-}
-
-/* The device processes of a host that has ended: they are this process' now (PR_SET_CHILD_SUBREAPER). */
-static bool devices_leave(pid_t group)
-{
-    int status;
-    while (wait_for(-group, &status, LEAVE_LIMIT_MS)) {
-        if (waitpid(-group, &status, WNOHANG) < 0 && errno == ECHILD)
-            return true;
-    }
-    return false;
-}
-
-/* Prints what the host and its devices have said. True: a sanitizer was among them, perhaps in a device whose end nobody else sees.
- */
-static bool print_log(const struct host *host, bool print)
-{
-    char path[128], line[512];
-    snprintf(path, sizeof path, "%s/log", host->folder);
-    FILE *file = fopen(path, "re");
-    bool found = false;
-    while (file && fgets(line, sizeof line, file)) {
-        found = found || strstr(line, "Sanitizer") || strstr(line, "runtime error:");
-        if (print || found)
-            fprintf(stderr, "  %s", line);
-    }
-    if (file)
-        fclose(file);
-    return found;
-}
-
-/* Ends the host's story: the status of waitpid, with nothing left of it, neither process nor file. */
-static int end(struct host *host)
-{
-    int status = 0;
-    bool ended = wait_for(host->pid, &status, HOST_LIMIT_MS);
-    bool left = ended && devices_leave(host->pid);
-    if (!left)
-        kill(-host->pid, SIGKILL);
-    bool found = print_log(host, status != 0 || !left);
-    nftw(host->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    assert_true(ended);
-    assert_true(left);
-    assert_false(found);
-    return status;
+    host_begin(host, SLUICE_XRT_HOST, name, SLUICE_XRT_TREE, xclbin);
 }
 
 static int run(const char *name)
 {
-    struct host host;
-    begin(&host, name, SLUICE_XRT_XCLBIN);
-    return end(&host);
+    return host_run(SLUICE_XRT_HOST, name, SLUICE_XRT_TREE, SLUICE_XRT_XCLBIN);
 }
 
 /* First of all: says in words what is wrong with this system's XRT, if something is. */
@@ -148,11 +55,6 @@ static void test_case(void **state)
     assert_int_equal(run(*state), 0);
 }
 
-static bool failed(int status)
-{
-    return WIFEXITED(status) && WEXITSTATUS(status) == HOST_FAILED;
-}
-
 /* Cases after which XRT's shim ends the host's process group: by SIGTERM when it notices first that its child is dead, by SIGABRT
    when first a read fails; then its own handler may turn that into an exit. */
 static void test_end_of_host(void **state)
@@ -160,13 +62,13 @@ static void test_end_of_host(void **state)
     setenv("SLUICE_XRT_CRASH_GRACE_MS", "300", 1);
     int status = run(*state);
     unsetenv("SLUICE_XRT_CRASH_GRACE_MS");
-    assert_true(status != 0 && !failed(status));
+    assert_true(status != 0 && !host_failed(status));
 }
 
 /* Cases in which the host notices by itself that the device has left, or is ended like that when a call was under way just then. */
 static void test_left(void **state)
 {
-    assert_false(failed(run(*state)));
+    assert_false(host_failed(run(*state)));
 }
 
 static void test_many_hosts(void **state)
@@ -177,7 +79,7 @@ static void test_many_hosts(void **state)
     for (int i = 0; i < HOSTS; i++)
         begin(&hosts[i], i % 2 ? "cycles" : "resident", SLUICE_XRT_XCLBIN);
     for (int i = 0; i < HOSTS; i++)
-        status[i] = end(&hosts[i]);
+        status[i] = host_end(&hosts[i]);
     for (int i = 0; i < HOSTS; i++)
         assert_int_equal(status[i], 0);
 }
@@ -190,7 +92,7 @@ static void test_killed_host(void **state)
     begin(&host, "wait", SLUICE_XRT_XCLBIN);
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
     kill(host.pid, SIGKILL);
-    int status = end(&host);
+    int status = host_end(&host);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -214,7 +116,7 @@ static void load_must_fail(const char *description, const char *kernels)
     assert_int_equal(make_xclbin(description, kernels, "bad.xclbin"), 0);
     assert_non_null(realpath("bad.xclbin", path));
     begin(&host, "bad-xclbin", path);
-    int status = end(&host);
+    int status = host_end(&host);
     unlink("bad.xclbin");
     assert_int_equal(status, 0);
 }
@@ -304,6 +206,6 @@ int main(int count, char **arguments)
     };
     if (count > 1)
         cmocka_set_test_filter(arguments[1]);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    hosts_prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The simulated card (sim/card) on its rings, through XRT's native C API. Each case is a host of its own (sluice_host.c). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hosts.h"
+
+enum { SMOKES = 100 };
+
+static int run(const char *name)
+{
+    return host_run(SLUICE_XRT_HOST, name, SLUICE_XRT_TREE, SLUICE_XRT_XCLBIN);
+}
+
+/* Cases that end well: each checks what it says in sluice_host.c. */
+static void test_case(void **state)
+{
+    assert_int_equal(run(*state), 0);
+}
+
+static void test_fresh(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SMOKES; i++)
+        assert_int_equal(run("smoke"), 0);
+}
+
+int main(int count, char **arguments)
+{
+#define CASE(name)                                                                                                                 \
+    {                                                                                                                              \
+        name, test_case, NULL, NULL, (void *)(uintptr_t)(name)                                                                     \
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fresh), CASE("rest"),     CASE("cycles"),     CASE("small-ring"), CASE("small-memory"),
+        CASE("odd-sessions"),         CASE("odd-ring"), CASE("short-ring"), CASE("wrong-lane"),
+    };
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
+    hosts_prepare();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
