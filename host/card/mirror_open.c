@@ -187,7 +187,9 @@ static bool put_bytes(struct block *b, size_t at, const uint8_t *bytes, uint64_t
     b->have[word] |= low;
     if (high != 0)
         b->have[word + 1] |= high;
-    if (fresh == low_bits(n))
+    if (n == 64 && fresh == UINT64_MAX)
+        memcpy(b->text + at, bytes, 64); /* what comes by far most often, as a few moves */
+    else if (fresh == low_bits(n))
         memcpy(b->text + at, bytes, n);
     else
         for (size_t i = 0; i < n; i++)
@@ -213,7 +215,7 @@ static bool put_part(struct sl_mirror_open *m, struct slot *slot, const struct p
         done += n;
     }
     const uint32_t end = (uint32_t)p->offset + 64 - (uint32_t)__builtin_clzll(p->fresh);
-    head->bytes += (uint32_t)__builtin_popcountll(p->fresh);
+    head->bytes += p->fresh == UINT64_MAX ? 64 : (uint32_t)__builtin_popcountll(p->fresh);
     head->end = end > head->end ? end : head->end;
     return true;
 }
@@ -296,6 +298,8 @@ static bool find_content(const struct sl_mirror_open *m, uint8_t behind, uint8_t
 
 static void wipe_opened(struct sl_mirror_open *m)
 {
+    if (m->opened_bytes == 0)
+        return;
     sl_wipe(m->opened, m->opened_bytes);
     m->opened_bytes = 0;
 }
@@ -378,20 +382,24 @@ bool sl_mirror_open_take(struct sl_mirror_open *m, const struct card_mirror *ite
         return false;
     }
     struct slot *slot = &s->slot[h->lane];
-    const struct part a = {.open_seq = item->a_open_seq,
-                           .fresh = h->a_bytes > 0 ? h->fresh >> h->a_at & low_bits(h->a_bytes) : 0,
-                           .bytes = item->text + h->a_at,
-                           .offset = h->a_offset,
-                           .n = h->a_bytes};
-    const struct part b = {.open_seq = item->b_open_seq,
-                           .fresh = h->b_bytes > 0 ? h->fresh >> h->b_at & low_bits(h->b_bytes) : 0,
-                           .bytes = item->text + h->b_at,
-                           .n = h->b_bytes};
     bool opened = false;
-    take_part(m, slot, whose, h->epoch, &a);
+    if (h->a_bytes > 0) {
+        const struct part a = {.open_seq = item->a_open_seq,
+                               .fresh = h->fresh >> h->a_at & low_bits(h->a_bytes),
+                               .bytes = item->text + h->a_at,
+                               .offset = h->a_offset,
+                               .n = h->a_bytes};
+        take_part(m, slot, whose, h->epoch, &a);
+    }
     if (h->verdict != VERDICT_NONE)
         opened = take_verdict(m, s, whose, item, out);
-    take_part(m, slot, whose, h->epoch, &b);
+    if (h->b_bytes > 0) {
+        const struct part b = {.open_seq = item->b_open_seq,
+                               .fresh = h->fresh >> h->b_at & low_bits(h->b_bytes),
+                               .bytes = item->text + h->b_at,
+                               .n = h->b_bytes};
+        take_part(m, slot, whose, h->epoch, &b);
+    }
     return opened;
 }
 
