@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "card/card_packets.h"
+#include "common/bytes.hpp"
 #include "pipeline/memory.hpp"
 
 namespace card
@@ -173,12 +174,13 @@ void put_finish(uint8_t *to, const finish_state &f)
 
 /* ---- the mirror ---- */
 
-/* number, lane and valid are filled in where the entry is written. */
+/* number, lane and valid are filled in where the entry is written. A part a of which nothing is new is left out: it may be a
+ * KeyUpdate once more, and then b's number isn't the next one but the first of the new epoch. */
 control_line head_of(const mirror_item &x)
 {
 #pragma HLS INLINE
     control_line line = {};
-    const bool a = x.a.bytes != 0 || x.verdict != mirror_open;
+    const bool a = (x.fresh & mask_range(x.a.at, x.a.at + x.a.bytes)) != 0 || x.verdict != mirror_open;
     const unsigned flags = (x.fresh != 0 ? card_mirror_text : 0) | (x.verdict == mirror_verified ? card_mirror_keys : 0) |
                            (a ? 0 : card_mirror_b_alone);
     line.byte[offsetof(card_mirror_head, version)] = card_packets_version;
@@ -191,10 +193,10 @@ control_line head_of(const mirror_item &x)
     store_le<4>(line.byte + offsetof(card_mirror_head, tcp_seq), x.tcp_seq);
     store_le<2>(line.byte + offsetof(card_mirror_head, epoch), x.epoch);
     store_le<2>(line.byte + offsetof(card_mirror_head, text_bytes), x.text_bytes);
-    store_le<2>(line.byte + offsetof(card_mirror_head, a_offset), x.a.offset);
+    store_le<2>(line.byte + offsetof(card_mirror_head, a_offset), a ? x.a.offset : uint16_t{0});
     line.byte[offsetof(card_mirror_head, type)] = x.type;
-    line.byte[offsetof(card_mirror_head, a_at)] = x.a.at;
-    line.byte[offsetof(card_mirror_head, a_bytes)] = x.a.bytes;
+    line.byte[offsetof(card_mirror_head, a_at)] = a ? x.a.at : uint8_t{0};
+    line.byte[offsetof(card_mirror_head, a_bytes)] = a ? x.a.bytes : uint8_t{0};
     line.byte[offsetof(card_mirror_head, b_at)] = x.b.at;
     line.byte[offsetof(card_mirror_head, b_bytes)] = x.b.bytes;
     return line;

@@ -11,8 +11,8 @@
  *
  * Nothing blocks. What is given (commands, frames) is taken as far as there is room; what comes (completions, events, frames,
  * mirror) is fetched by polling. Commands are carried out in the order they were given, and a completion means that the command
- * holds for every frame given afterwards. Frames of a lane stay in order; nothing is lost silently: an engine that cannot give away
- * what came of a frame takes no more frames until it can.
+ * holds for every frame given afterwards. Frames of a lane and kind (enum sl_frame_in, sl_frame_out) stay in order; nothing is lost
+ * silently: an engine that cannot give away what came of a frame takes no more frames until it can.
  *
  * Threads: an engine belongs to one thread at a time.
  *
@@ -146,10 +146,10 @@ enum sl_frame_in {
 
 struct sl_engine_frame {
     const uint8_t *bytes;
-    uint32_t count; /* 0: nothing can come of it, it is dropped */
+    uint32_t count; /* 0, or of the host's own frames more than SL_ENGINE_FRAME_MAX: it is dropped */
     uint8_t lane;
     uint8_t kind; /* enum sl_frame_in */
-    bool damaged; /* the port says so */
+    bool damaged; /* rx: the port says so; the host's own ones are dropped then */
 };
 
 enum sl_frame_out { SL_FRAME_TX, SL_FRAME_PUNT };
@@ -168,7 +168,8 @@ size_t sl_engine_receive(struct sl_engine *engine, struct sl_engine_result *out,
 
 /* ---- events, mirror, counters ---- */
 
-/* Fields as in struct card_event; sequence, lost and valid mean: number of the event, events lost before it, nothing. */
+/* Fields as in struct card_event; sequence, lost and valid mean: number of the event, events lost before it, nothing. Which frame
+ * an event belongs to, packet_id tells; on a card, events of frames close to each other may change places. */
 size_t sl_engine_events(struct sl_engine *engine, struct card_event *out, size_t max);
 
 /* One verified record of a mirrored session, whole. */

@@ -256,14 +256,13 @@ static size_t take_burst(struct cpu_engine *e, const struct sl_engine_frame *giv
             return i;
         lane->frames_in++;
         lane->bytes_in += given[i].count;
-        if (given[i].count == 0)
+        const bool bad = given[i].count > SL_ENGINE_FRAME_MAX || given[i].damaged;
+        if (given[i].count == 0 || (bad && given[i].kind != SL_FRAME_RX))
             drop(e, &frames[i]);
         else if (given[i].kind != SL_FRAME_TRANSMIT)
             by_headers(e, &frames[i], entry[i]);
-        else if (given[i].count <= SL_ENGINE_FRAME_MAX)
-            send_unchanged(e, &frames[i]);
         else
-            drop(e, &frames[i]);
+            send_unchanged(e, &frames[i]);
     }
     return count;
 }

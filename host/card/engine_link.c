@@ -490,15 +490,15 @@ static size_t link_completions(struct sl_engine *engine, struct sl_engine_comple
 static bool send_frame(struct link_engine *e, const struct sl_engine_frame *f)
 {
     struct link_lane *l = &e->lane[f->lane];
-    const bool cut = f->count > SL_ENGINE_FRAME_MAX, transmit = f->kind == SL_FRAME_TRANSMIT;
-    const enum card_packet_kind kind = transmit                     ? card_packet_transmit
+    const bool cut = f->count > SL_ENGINE_FRAME_MAX, error = cut || f->damaged;
+    const enum card_packet_kind kind = f->kind == SL_FRAME_TRANSMIT ? card_packet_transmit
                                        : f->kind == SL_FRAME_INJECT ? card_packet_inject
                                                                     : card_packet_rx;
-    if (f->count == 0 || (cut && transmit)) {
+    if (f->count == 0 || (error && kind != card_packet_rx)) {
         l->refused++;
     } else {
         if (!card_ring_send(&l->to_card, e->link->rings.lane[f->lane].page, kind, f->bytes,
-                            cut ? (size_t)SL_ENGINE_FRAME_MAX : f->count, cut || f->damaged))
+                            cut ? (size_t)SL_ENGINE_FRAME_MAX : f->count, error))
             return false;
         l->given++;
     }
