@@ -265,8 +265,8 @@ static sl_err take_manifest(const struct folder *folder, const char *public_key,
 sl_err sl_card_manifest_load(const char *xclbin_path, const char *public_key, struct sl_card_manifest *manifest, int *xclbin,
                              size_t *bytes, struct sl_diag *diag)
 {
-    struct sl_manifest_said said;
-    struct folder folder;
+    struct sl_manifest_said said = {.bytes = 0};
+    struct folder folder = {-1, NULL, 0};
     int copied = -1;
 
     sl_err err = open_folder(xclbin_path, &folder, diag);

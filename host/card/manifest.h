@@ -21,8 +21,8 @@ struct sl_card_manifest {
 /* Reads and checks the xclbin and its manifest. public_key: PEM file with an Ed25519 key; NULL: whatever the signature is, it is
  * not looked at. *xclbin: a sealed memfd with the checked bytes, from its beginning, the caller's to close; *bytes: its length.
  * Whether card and board are the same is the caller's to see. SL_ERR_AUTH: signature, or the xclbin's name, length or SHA-256 do
- * not match; SL_ERR_UNSUPPORTED: other kernels than this release's, another version of one, or another shell than the board has;
- * SL_ERR_IO: a file cannot be read, is a symbolic link or no regular file; SL_ERR_INVALID: not a manifest, a board unknown here
- * included, not a key, not an xclbin; SL_ERR_NOMEM. diag says which file and what. On failure the out parameters are untouched. */
+ * not match; SL_ERR_UNSUPPORTED: a format, board, shell, kernel or version of one that is not this release's; SL_ERR_IO: a file
+ * cannot be read, is a symbolic link or no regular file; SL_ERR_INVALID: not a manifest, not a key, not an xclbin; SL_ERR_NOMEM.
+ * diag says which file and what. On failure the out parameters are untouched. */
 sl_err sl_card_manifest_load(const char *xclbin_path, const char *public_key, struct sl_card_manifest *manifest, int *xclbin,
                              size_t *bytes, struct sl_diag *diag);

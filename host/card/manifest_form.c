@@ -141,28 +141,31 @@ static bool is_attachment(const char *text)
     return strcmp(text, "ports") == 0 || strcmp(text, "host") == 0;
 }
 
-/* A member that is text, or a number: NULL, or what it is not. */
-static const char *wrong_scalar(const json_t *value, const struct member *member)
+/* A member that is text, or a number; *wrong: what it is not. */
+static sl_err check_scalar(const json_t *value, const struct member *member, const char **wrong)
 {
     const char *text = json_string_value(value);
     switch (member->kind) {
     case CONSTANT: /* 1.0 is 1, as in JSON Schema */
-        return json_is_number(value) && json_number_value(value) == (double)member->min ? NULL : "is not this release's";
+        *wrong = "is not this release's";
+        return json_is_number(value) && json_number_value(value) == (double)member->min ? SL_OK : SL_ERR_UNSUPPORTED;
     case INTEGER:
-        if (!json_is_integer(value))
-            return "is no integer";
-        return json_integer_value(value) >= member->min && json_integer_value(value) <= member->max ? NULL : "is out of bounds";
+        *wrong = json_is_integer(value) ? "is out of bounds" : "is no integer";
+        return json_is_integer(value) && json_integer_value(value) >= member->min && json_integer_value(value) <= member->max
+                   ? SL_OK
+                   : SL_ERR_INVALID;
     case BOARD:
-        return text != NULL && fact_of(release_boards, COUNT(release_boards), text) != NULL ? NULL : "is no board of this release";
+        *wrong = "is no board of this release";
+        return text != NULL && fact_of(release_boards, COUNT(release_boards), text) != NULL ? SL_OK : SL_ERR_UNSUPPORTED;
     case KERNEL:
-        return text != NULL && fact_of(release_kernels, COUNT(release_kernels), text) != NULL ? NULL
-                                                                                              : "is none of Sluice's kernels";
+        *wrong = "is no kernel of this release";
+        return text != NULL && fact_of(release_kernels, COUNT(release_kernels), text) != NULL ? SL_OK : SL_ERR_UNSUPPORTED;
     case ATTACHMENT:
-        return text != NULL && is_attachment(text) ? NULL : "is neither ports nor host";
+        *wrong = "is neither ports nor host";
+        return text != NULL && is_attachment(text) ? SL_OK : SL_ERR_INVALID;
     default:
-        if (text == NULL)
-            return "is no string";
-        return has_form(text, member->form) ? NULL : "has not the form";
+        *wrong = text != NULL ? "has not the form" : "is no string";
+        return text != NULL && has_form(text, member->form) ? SL_OK : SL_ERR_INVALID;
     }
 }
 
@@ -192,14 +195,15 @@ static sl_err check_object(const json_t *object, const char *where, const struct
         const struct member *member = &members[i];
         const json_t *value = json_object_get(object, member->name);
         const char *wrong = NULL;
+        sl_err err = SL_OK;
         if (value == NULL)
             return sl_fail(diag, SL_ERR_INVALID, "%s has no \"%s\"", where, member->name);
-        if (member->kind < XCLBIN)
-            wrong = wrong_scalar(value, member);
-        else if (member->kind == UNITS && check_units(value, where, diag))
-            return SL_ERR_INVALID;
-        if (wrong != NULL)
-            return sl_fail(diag, SL_ERR_INVALID, "%s.%s %s", where, member->name, wrong);
+        if (member->kind == UNITS)
+            err = check_units(value, where, diag);
+        else if (member->kind < XCLBIN && (err = check_scalar(value, member, &wrong)) != SL_OK)
+            sl_fail(diag, err, "%s.%s %s", where, member->name, wrong);
+        if (err)
+            return err;
     }
     return json_object_size(object) == count ? SL_OK : sl_fail(diag, SL_ERR_INVALID, "%s has unknown members", where);
 }
