@@ -150,8 +150,8 @@ static inline bool card_ring_send(struct card_ring *ring, struct card_packets_pa
 {
     struct card_packet_head head;
     const uint32_t lines = card_ring_lines(bytes);
-    const uint32_t taken = __atomic_load_n(&page->to_card_read, __ATOMIC_ACQUIRE);
-    if (bytes == 0 || bytes > card_packet_bytes_max || lines > ring->lines - (ring->at - taken))
+    const uint32_t waiting = ring->at - __atomic_load_n(&page->to_card_read, __ATOMIC_ACQUIRE);
+    if (bytes == 0 || bytes > card_packet_bytes_max || waiting > ring->lines || lines > ring->lines - waiting)
         return false;
     memset(&head, 0, sizeof head);
     head.number = head.valid = ring->at + 1;
