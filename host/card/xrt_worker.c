@@ -169,6 +169,13 @@ static void set_number(struct unit *u, uint32_t value)
     u->argument++;
 }
 
+/* A uint8_t of the kernel's; XRT takes what is no int or long from its variable arguments as a size_t. */
+static void set_byte(struct unit *u, size_t value)
+{
+    check_set(xrtRunSetArg(u->run, u->argument, value), u->name, u->argument);
+    u->argument++;
+}
+
 static void set_rounds(struct unit *u)
 {
     check_set(xrtRunSetArg(u->run, u->argument, FOR_EVER), u->name, u->argument);
@@ -210,7 +217,7 @@ static void open_packets(struct worker *w, unsigned lane)
     set_number(&u, SL_XRT_TO_CARD_LINES);
     set_number(&u, SL_XRT_FROM_CARD_LINES);
     set_number(&u, SL_XRT_MIRROR_LINES);
-    set_number(&u, lane);
+    set_byte(&u, lane);
     set_rounds(&u);
     add_run(w, &u);
 }
