@@ -37,6 +37,7 @@ bool rest(const sluice_kernel *kernel, gate &rings)
 {
     long ns = sleep_ns_first;
     for (unsigned i = 0; !rings.pull(); i++) {
+        rings.push(); /* what was late */
         if (sluice_kernel_stopping(kernel))
             return false;
         if (i < yields) {
@@ -173,6 +174,7 @@ void board::join(const sluice_kernel *kernel, unit_part part, const card_memory 
     std::unique_lock<std::mutex> lock(m_lock);
     take(part, own);
     m_given[part] = said;
+    m_units[part] = kernel;
     m_here |= 1U << part;
     if (m_here == all_parts) {
         const given *const g = m_given;
@@ -201,7 +203,7 @@ void board::run(const sluice_kernel *kernel, uint64_t rounds)
 {
     if (!card_model::fits(m_memory))
         argument_reader(kernel).refuse("a ring's size, or the number of sessions, is not one that the kernels take");
-    gate rings(m_memory);
+    gate rings(m_memory, gate_units{m_units[part_control], {m_units[part_packets_0], m_units[part_packets_1]}});
     card_model model(rings.inner());
     unsigned quiet = 0;
     for (uint64_t round = 0; round < rounds || rounds == for_ever; round++) {

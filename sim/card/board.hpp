@@ -59,6 +59,7 @@ class board
     std::condition_variable m_over;
     card::card_memory m_memory{};
     given m_given[part_count]{};
+    const sluice_kernel *m_units[part_count]{};
     unsigned m_here = 0;  /* a bit a part */
     uint64_t m_ended = 0; /* how often all of them were there and ran */
 };

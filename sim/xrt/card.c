@@ -39,6 +39,7 @@ struct card {
     struct unit_owner owner;
     pthread_mutex_t lock; // of all below, and of the units against the watcher
     struct faults faults;
+    atomic_size_t own_faults; // of them, not taken: to be looked at without the lock
     struct due due[DUE_MAX];
     size_t due_count;
     struct timespec control_time;
@@ -144,6 +145,8 @@ static void happen(struct card *card, const struct due *due)
     case FAULT_FLIP:
         if (due->unit)
             flip(card, due->unit, &due->fault);
+        else
+            fprintf(stderr, "sluice-xrt-device: fault: there is no unit %s\n", due->fault.unit);
         break;
     case FAULT_DIE:
         die(card, &due->fault);
@@ -192,6 +195,26 @@ static bool on_begin(void *context, struct unit *unit, int *signal_number, bool 
     return at_once;
 }
 
+/* A kernel asks at each entry of its ring, so nearly always there is nothing. */
+static bool on_fault(void *context, struct unit *unit, struct sluice_kernel_fault *out)
+{
+    static const enum sluice_kernel_fault_kind kinds[] = {
+        [FAULT_LOSE] = SLUICE_FAULT_LOSE,       [FAULT_DELAY] = SLUICE_FAULT_DELAY, [FAULT_FLIP] = SLUICE_FAULT_FLIP,
+        [FAULT_OVERRUN] = SLUICE_FAULT_OVERRUN, [FAULT_STRAY] = SLUICE_FAULT_STRAY, [FAULT_REFUSE] = SLUICE_FAULT_REFUSE};
+    struct card *card = context;
+    struct fault fault;
+    if (atomic_load(&card->own_faults) == 0)
+        return false;
+    pthread_mutex_lock(&card->lock);
+    bool taken = faults_take_own(&card->faults, unit->description->name, &fault);
+    atomic_store(&card->own_faults, faults_count_own(&card->faults));
+    pthread_mutex_unlock(&card->lock);
+    if (taken)
+        *out =
+            (struct sluice_kernel_fault){kinds[fault.kind], (uint32_t)fault.entry, (uint32_t)fault.delay_ms, fault.bit, fault.byte};
+    return taken;
+}
+
 static void on_end(void *context, struct unit *unit)
 {
     struct card *card = context;
@@ -213,7 +236,7 @@ static void on_crash(void *context, int signal_number)
     wake(card);
 }
 
-static void read_control(struct card *card)
+static void read_control(struct card *card, bool *seen)
 {
     struct stat status;
     char text[FILE_MAX];
@@ -228,8 +251,27 @@ static void read_control(struct card *card)
         card->control_time = status.st_mtim;
         if (!faults_parse(&card->faults, text, &bad))
             fprintf(stderr, "sluice-xrt-device: fault file: not understood: %.60s\n", bad);
+        atomic_store(&card->own_faults, faults_count_own(&card->faults));
+        *seen = true;
     }
     close(fd);
+}
+
+static void tell_seen(const struct card *card)
+{
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s.seen", card->control);
+    int fd = length > 0 && (size_t)length < sizeof path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (fd >= 0)
+        close(fd);
+}
+
+static struct unit *unit_named(const struct card *card, const char *name)
+{
+    for (size_t i = 0; card->load && i < card->load->unit_count; i++)
+        if (strcmp(card->load->units[i].description->name, name) == 0)
+            return &card->load->units[i];
+    return NULL;
 }
 
 static void take_moment(struct card *card, enum fault_when when)
@@ -237,6 +279,8 @@ static void take_moment(struct card *card, enum fault_when when)
     struct fault fault;
     if (faults_take(&card->faults, FAULT_DIE, when, NULL, 0, &fault))
         happen_or_wait(card, &fault, NULL);
+    while (when == FAULT_NOW && card->load && faults_take(&card->faults, FAULT_FLIP, when, NULL, 0, &fault))
+        happen_or_wait(card, &fault, unit_named(card, fault.unit));
 }
 
 static void watch_due(struct card *card)
@@ -277,9 +321,12 @@ static void *watch(void *argument)
     uint64_t count;
     while (!atomic_load(&card->quit)) {
         pthread_mutex_lock(&card->lock);
+        bool seen = false;
         if (card->control)
-            read_control(card);
+            read_control(card, &seen);
         take_moment(card, FAULT_NOW);
+        if (seen)
+            tell_seen(card);
         watch_due(card);
         watch_broken(card);
         int timeout = atomic_load(&card->broken) || card->due_count ? SCAN_MS : card->control ? CONTROL_MS : -1;
@@ -298,12 +345,13 @@ struct card *card_new(struct memory *memory)
     if (!card)
         return NULL;
     card->memory = memory;
-    card->owner = (struct unit_owner){card, memory, on_begin, on_end, on_crash};
+    card->owner = (struct unit_owner){card, memory, on_begin, on_end, on_crash, on_fault};
     card->control = getenv("SLUICE_XRT_FAULT_FILE");
     card->grace_ms = grace ? strtoull(grace, NULL, 10) : CRASH_GRACE_MS;
     pthread_mutex_init(&card->lock, NULL);
     if (text && !faults_parse(&card->faults, text, &bad))
         fprintf(stderr, "sluice-xrt-device: SLUICE_XRT_FAULT: not understood: %.60s\n", bad);
+    atomic_store(&card->own_faults, faults_count_own(&card->faults));
     card->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     unit_catch_crashes();
     if (card->event < 0 || pthread_create(&card->watcher, NULL, watch, card) != 0) {

@@ -11,8 +11,9 @@ struct word {
     int value;
 };
 
-static const struct word kinds[] = {{"lose", FAULT_LOSE}, {"delay", FAULT_DELAY}, {"crash", FAULT_CRASH},
-                                    {"flip", FAULT_FLIP}, {"die", FAULT_DIE},     {NULL, 0}};
+static const struct word kinds[] = {{"lose", FAULT_LOSE},   {"delay", FAULT_DELAY},   {"crash", FAULT_CRASH},
+                                    {"flip", FAULT_FLIP},   {"die", FAULT_DIE},       {"overrun", FAULT_OVERRUN},
+                                    {"stray", FAULT_STRAY}, {"refuse", FAULT_REFUSE}, {NULL, 0}};
 static const struct word moments[] = {
     {"start", FAULT_START}, {"done", FAULT_DONE}, {"load", FAULT_LOAD}, {"now", FAULT_NOW}, {NULL, 0}};
 static const struct word deaths[] = {{"kill", DEATH_KILL}, {"exit", DEATH_EXIT}, {"vanish", DEATH_VANISH}, {NULL, 0}};
@@ -50,6 +51,8 @@ static bool set(struct fault *fault, const char *key, const char *value)
             memcpy(fault->unit, value, strlen(value) + 1);
     } else if (strcmp(key, "run") == 0) {
         ok = number(value, UINT64_MAX, &fault->run) && fault->run > 0;
+    } else if (strcmp(key, "entry") == 0) {
+        ok = number(value, UINT32_MAX, &fault->entry) && fault->entry > 0;
     } else if (strcmp(key, "ms") == 0) {
         ok = number(value, 3600000, &fault->delay_ms);
     } else if (strcmp(key, "byte") == 0) {
@@ -72,11 +75,24 @@ static bool set(struct fault *fault, const char *key, const char *value)
     return ok;
 }
 
-/* A load or "now" has no run, so only a death can happen then. */
+static bool sensible_own(const struct fault *fault)
+{
+    const bool wait = fault->delay_ms > 0;
+    return fault->unit[0] && fault->run == 0 && fault->when == FAULT_START && wait == (fault->kind == FAULT_DELAY) &&
+           fault->kind != FAULT_CRASH && fault->kind != FAULT_DIE;
+}
+
+/* A load has no run, so only a death can happen then; nor has "now", when besides a unit's buffer can change. */
 static bool sensible(const struct fault *fault)
 {
+    if (fault->entry > 0)
+        return sensible_own(fault);
+    if (fault->kind == FAULT_OVERRUN || fault->kind == FAULT_STRAY || fault->kind == FAULT_REFUSE)
+        return false;
     if (fault->kind == FAULT_DIE)
         return true;
+    if (fault->kind == FAULT_FLIP && fault->when == FAULT_NOW)
+        return fault->unit[0] && fault->run == 0;
     return fault->when == FAULT_START || (fault->when == FAULT_DONE && fault->kind == FAULT_FLIP);
 }
 
@@ -132,7 +148,7 @@ bool faults_take(struct faults *faults, enum fault_kind kind, enum fault_when wh
 {
     for (size_t i = 0; i < faults->count; i++) {
         struct fault *candidate = &faults->list[i];
-        if (candidate->used || candidate->kind != kind || candidate->when != when)
+        if (candidate->used || candidate->entry || candidate->kind != kind || candidate->when != when)
             continue;
         if (unit && ((candidate->unit[0] && strcmp(candidate->unit, unit) != 0) || (candidate->run && candidate->run != run)))
             continue;
@@ -141,4 +157,25 @@ bool faults_take(struct faults *faults, enum fault_kind kind, enum fault_when wh
         return true;
     }
     return false;
+}
+
+bool faults_take_own(struct faults *faults, const char *unit, struct fault *fault)
+{
+    for (size_t i = 0; i < faults->count; i++) {
+        struct fault *candidate = &faults->list[i];
+        if (candidate->used || !candidate->entry || strcmp(candidate->unit, unit) != 0)
+            continue;
+        candidate->used = true;
+        *fault = *candidate;
+        return true;
+    }
+    return false;
+}
+
+size_t faults_count_own(const struct faults *faults)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < faults->count; i++)
+        count += faults->list[i].entry && !faults->list[i].used;
+    return count;
 }

@@ -22,11 +22,30 @@ struct sluice_kernel {
     void *state; /* the kernel's own, null at load; kept from run to run */
 };
 
+enum sluice_kernel_fault_kind {
+    SLUICE_FAULT_LOSE,
+    SLUICE_FAULT_DELAY,
+    SLUICE_FAULT_FLIP,
+    SLUICE_FAULT_OVERRUN,
+    SLUICE_FAULT_STRAY,
+    SLUICE_FAULT_REFUSE
+};
+
+/* A fault that is the kernel's own (sim/xrt/fault.h). entry: counted from the next one, which is 1. */
+struct sluice_kernel_fault {
+    enum sluice_kernel_fault_kind kind;
+    uint32_t entry;
+    uint32_t delay_ms;
+    uint32_t bit;
+    uint64_t byte;
+};
+
 struct sluice_kernel_calls {
     void *(*memory)(const struct sluice_kernel *kernel, uint64_t address, size_t size);
     uint32_t (*read)(const struct sluice_kernel *kernel, uint32_t offset);
     void (*write)(const struct sluice_kernel *kernel, uint32_t offset, uint32_t value);
     int (*stopping)(const struct sluice_kernel *kernel);
+    int (*fault)(const struct sluice_kernel *kernel, struct sluice_kernel_fault *fault);
 };
 
 typedef void sluice_kernel_function(struct sluice_kernel *kernel);
@@ -59,6 +78,13 @@ static inline void sluice_kernel_write(const struct sluice_kernel *kernel, uint3
 static inline int sluice_kernel_stopping(const struct sluice_kernel *kernel)
 {
     return kernel->calls->stopping(kernel);
+}
+
+/* The next fault for this unit, which is then the kernel's to inject; 0: there is none. Asked at each new entry; from any thread.
+ */
+static inline int sluice_kernel_next_fault(const struct sluice_kernel *kernel, struct sluice_kernel_fault *fault)
+{
+    return kernel->calls->fault(kernel, fault);
 }
 
 #ifdef __cplusplus

@@ -66,7 +66,13 @@ static int kernel_stopping(const struct sluice_kernel *kernel)
     return atomic_load(&unit_of(kernel)->stopping);
 }
 
-static const struct sluice_kernel_calls calls = {kernel_memory, kernel_read, kernel_write, kernel_stopping};
+static int kernel_fault(const struct sluice_kernel *kernel, struct sluice_kernel_fault *fault)
+{
+    struct unit *unit = unit_of(kernel);
+    return unit->owner->fault(unit->owner->context, unit, fault);
+}
+
+static const struct sluice_kernel_calls calls = {kernel_memory, kernel_read, kernel_write, kernel_stopping, kernel_fault};
 
 static void sleep_ms(struct unit *unit, uint64_t ms)
 {

@@ -22,6 +22,8 @@ struct unit_owner {
     bool (*begins)(void *context, struct unit *unit, int *signal, bool *lose, uint64_t *delay_ms);
     void (*ended)(void *context, struct unit *unit);
     void (*crashed)(void *context, int signal);
+    /* A fault for the kernel itself. */
+    bool (*fault)(void *context, struct unit *unit, struct sluice_kernel_fault *fault);
 };
 
 struct unit {
