@@ -79,12 +79,13 @@ class Card:
             return " ready " in self.log()
 
         netns.wait_for(ready, "sluice-card to be ready", 60, 0.05)
-        threading.Thread(target=self._watch, daemon=True).start()
+        stream = self.stub.WatchEvents(messages().WatchEventsRequest())
+        threading.Thread(target=self._watch, args=(stream,), daemon=True).start()
         return self
 
-    def _watch(self):
+    def _watch(self, stream):
         try:
-            for message in self.stub.WatchEvents(messages().WatchEventsRequest()):
+            for message in stream:
                 self.events += message.events
         except grpc.RpcError:
             pass  # the stream ends with sluice-card

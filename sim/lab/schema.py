@@ -28,7 +28,12 @@ class Stub:
 
     def __init__(self, channel, service):
         for method in service.methods:
-            request, reply = (kind._concrete_class for kind in (method.input_type, method.output_type))  # pylint: disable=protected-access
+            request, reply = (class_of(kind) for kind in (method.input_type, method.output_type))
             shape = "_".join("stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming))
             make = getattr(channel, shape)
             setattr(self, method.name, make(f"/{service.full_name}/{method.name}", request.SerializeToString, reply.FromString))
+
+
+def class_of(message):
+    """The Python class of a message's descriptor."""
+    return message._concrete_class  # pylint: disable=protected-access

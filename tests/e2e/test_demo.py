@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo is what a newcomer sees first: it works, it ends in time, it leaves nothing behind."""
+"""The demos are what a newcomer sees first: they work, they end in time, they leave nothing behind."""
 import os
+import pathlib
 import re
 import subprocess
+import tempfile
 import time
 
+import pytest
 from lab import netns
 from lab.sluice import build_folder, sanitized
 from lab.topology import ROOT, all_labs
 
 
-def demo(**env):
-    return subprocess.run([ROOT / "sim/lab/demo"], capture_output=True, text=True, check=False, timeout=300,
+def demo(*words, program="demo", **env):
+    return subprocess.run([ROOT / "sim/lab" / program, *words], capture_output=True, text=True, check=False, timeout=300,
                           env={**os.environ, "SLUICE_BUILD_DIR": str(build_folder()), **env})
 
 
@@ -39,3 +42,51 @@ def test_demo_kept():
     finally:
         assert netns.run(ROOT / "sim/lab/lab", "down", lab_id).returncode == 0
     assert lab_id not in netns.run("ip", "netns", "list").stdout
+
+
+@pytest.fixture(name="scratch")
+def scratch_folder():
+    """For the demo's lab, with a short name: it has unix sockets. Nothing may be left in it."""
+    with tempfile.TemporaryDirectory(prefix="sluice-demo-") as folder:
+        os.chmod(folder, 0o755)  # nginx reads its pages as another user
+        yield folder
+        assert not os.listdir(folder)
+
+
+@pytest.mark.parametrize("card", ["cpu", "sim"])
+def test_demo_of_the_card(card, scratch):
+    """Connections captured on the spot: tshark reads the output with the other leg's secrets only, the mirror without any."""
+    began = time.monotonic()
+    done = demo(card, program="demo-card", TMPDIR=scratch)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert time.monotonic() - began < (180 if sanitized() else 60)
+    expected = ["TLS 1.3, TLS_AES_256_GCM_SHA384", "TLS 1.2, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "mirror.pcap",
+                "no page", "is right", "Everything is as it should be"]
+    for text in expected + (["device 0: sluice_sim", "kernel ", "compute unit ", "memory "] if card == "sim" else []):
+        assert text in done.stdout, text
+
+
+def test_demo_of_the_card_that_fails(scratch, tmp_path):
+    done = demo("cpu", program="demo-card", TMPDIR=scratch, SLUICE_BUILD_DIR=str(tmp_path))
+    assert done.returncode == 1 and "build it first" in done.stderr, done.stderr
+
+
+def test_demo_of_the_card_kept():
+    done = demo("cpu", program="demo-card", KEEP="1")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    folder, lab_id = re.search(r"^ *cd (\S+)$", done.stdout, re.M)[1], re.search(r"lab down (\w+)", done.stdout)[1]
+    try:
+        for tried in re.findall(r"^ *(tshark .*?)(?:  .*)?$", done.stdout, re.M)[-2:]:
+            answer = subprocess.run(tried.split(), cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+            assert answer.stdout.count("200 OK") == 2, tried + answer.stdout + answer.stderr
+    finally:
+        assert netns.run(ROOT / "sim/lab/lab", "down", lab_id).returncode == 0
+    assert not pathlib.Path(folder).exists()
+
+
+@pytest.mark.parametrize("word", ["moon", "'; exit 0; '", "sim cpu"])
+def test_demo_of_no_card(word):
+    done = subprocess.run(["make", "-s", "-C", ROOT, "demo", f"CARD={word}"], capture_output=True, text=True, check=False,
+                          timeout=60)
+    assert done.returncode == 2 and f"there is no CARD={word}" in done.stderr
+    assert demo(word, program="demo-card").returncode == 2
