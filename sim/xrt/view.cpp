@@ -14,6 +14,7 @@
 #include <exception>
 #include <experimental/xrt_xclbin.h>
 #include <string>
+#include <vector>
 #include <xrt/xrt_device.h>
 
 namespace
@@ -42,20 +43,43 @@ const char *type_name(xrt::xclbin::mem::memory_type type)
     }
 }
 
-std::string banks_of(const xrt::xclbin::arg &argument)
+// "HBM[0] HBM[2]", each bank once.
+std::string banks_of(const xrt::xclbin::ip &unit)
 {
     std::string banks;
-    for (const auto &memory : argument.get_mems())
-        banks += (banks.empty() ? " in " : ", ") + memory.get_tag();
-    return banks;
+    for (const auto &argument : unit.get_args()) {
+        for (const auto &memory : argument.get_mems()) {
+            const std::string tag = " " + memory.get_tag();
+            if ((banks + " ").find(tag + " ") == std::string::npos)
+                banks += tag;
+        }
+    }
+    return banks.empty() ? " none" : banks;
 }
 
-void show_unit(const xrt::xclbin::ip &unit)
+void show_kernel(const xrt::xclbin::kernel &kernel)
 {
-    std::printf("  compute unit %s at %#" PRIx64 "\n", unit.get_name().c_str(), unit.get_base_address());
-    for (const auto &argument : unit.get_args()) {
-        std::printf("    %s %s at %#" PRIx64 "%s\n", argument.get_host_type().c_str(), argument.get_name().c_str(),
-                    static_cast<uint64_t>(argument.get_offset()), banks_of(argument).c_str());
+    std::printf("kernel %s\n", kernel.get_name().c_str());
+    for (const auto &unit : kernel.get_cus()) {
+        std::printf("  compute unit %s", unit.get_name().c_str());
+        if (unit.get_base_address() != ~UINT64_C(0)) // one without registers runs by itself
+            std::printf(", registers at %#" PRIx64 ", memory:%s", unit.get_base_address(), banks_of(unit).c_str());
+        std::printf("\n");
+    }
+}
+
+// A line for each run of banks of one kind and size.
+void show_memory(const std::vector<xrt::xclbin::mem> &banks)
+{
+    for (size_t i = 0, end; i < banks.size(); i = end) {
+        const auto &first = banks[i];
+        for (end = i + 1; end < banks.size(); end++) {
+            if (banks[end].get_type() != first.get_type() || banks[end].get_size_kb() != first.get_size_kb())
+                break;
+        }
+        const std::string names = end - i == 1 ? first.get_tag() : first.get_tag() + " to " + banks[end - 1].get_tag();
+        std::printf("memory %s: %s, %" PRIu64 " MiB%s\n", names.c_str(), type_name(first.get_type()),
+                    static_cast<uint64_t>(first.get_size_kb()) >> 10, end - i == 1 ? "" : " each");
     }
 }
 
@@ -69,15 +93,9 @@ void show(const char *file, unsigned index)
     std::printf("device %u: %s, %s, %lu MHz\n", index, device.get_info<what::name>().c_str(), device.get_info<what::bdf>().c_str(),
                 static_cast<unsigned long>(device.get_info<what::max_clock_frequency_mhz>()));
     std::printf("xclbin %s for %s\n", loaded.c_str(), image.get_xsa_name().c_str());
-    for (const auto &kernel : image.get_kernels()) {
-        std::printf("kernel %s\n", kernel.get_name().c_str());
-        for (const auto &unit : kernel.get_cus())
-            show_unit(unit);
-    }
-    for (const auto &memory : image.get_mems()) {
-        std::printf("memory %s: %s, %" PRIu64 " KiB from %#" PRIx64 "%s\n", memory.get_tag().c_str(), type_name(memory.get_type()),
-                    static_cast<uint64_t>(memory.get_size_kb()), memory.get_base_address(), memory.get_used() ? "" : ", not used");
-    }
+    for (const auto &kernel : image.get_kernels())
+        show_kernel(kernel);
+    show_memory(image.get_mems());
 }
 
 } // namespace
