@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The engine on rings with the kernels themselves behind them, held against the reference model with the same traces as the cpu
- * engine. SLUICE_LONG=1: more of them.
- */
+/* The engine on rings with the kernels themselves behind them, held against the reference model with the same traces as the cpu
+ * engine. SLUICE_LONG=1: more of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,67 +8,45 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <string.h>
-
-#include "engine_check.h"
+#include "engine_traces.h"
 #include "native_link.h"
 
-static unsigned factor = 1;
-
-static struct engine_check_result run(const struct engine_check_options *o)
+static struct sl_engine *open_link(uint32_t sessions, uint32_t seal_limit)
 {
-    const struct native_link_options link = {.sessions = 640};
-    const struct sl_engine_options options = {.sessions = 600, .seal_limit = o->seal_limit};
+    const struct native_link_options link = {.sessions = (sessions + 63) / 64 * 64};
+    const struct sl_engine_options options = {.sessions = sessions, .seal_limit = seal_limit};
     struct sl_engine *engine;
-    struct sl_engine_counters n;
     assert_int_equal(sl_engine_open_link(native_link_new(&link), &options, &engine, NULL), SL_OK);
-    const struct engine_check_result r = engine_check(engine, o);
-    sl_engine_counters(engine, &n);
-    assert_int_equal(n.sessions, 0);
-    sl_engine_close(engine);
-    return r;
+    return engine;
 }
+
+static struct engine_under_test kernels = {.open = open_link};
 
 static void test_harsh(void **state)
 {
     (void)state;
-    static const unsigned batches[] = {1, 7, 32, 200};
-    struct engine_check_result all = {0};
-    for (unsigned seed = 0; seed < 8 * factor; seed++) {
-        struct engine_check_options o = {.seed = seed, .batch = batches[seed % 4], .rules = seed % 2 == 0};
-        for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-            o.trace[i] = trace_options_harsh(8 + seed % 3 * 20, 1500);
-        const struct engine_check_result r = run(&o);
-        for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-            assert_int_equal(r.statistics[i].counts[trace_count_stalled], 0);
-        all.frames += r.frames;
-        all.squashed += r.squashed;
-        all.text_bytes += r.text_bytes;
-    }
-    print_message("%llu frames, %llu squashed, %llu bytes mirrored\n", (unsigned long long)all.frames,
-                  (unsigned long long)all.squashed, (unsigned long long)all.text_bytes);
-    assert_true(all.text_bytes > 100000);
+    engine_traces_harsh(&kernels);
 }
 
-/* G3: the seal key is not used beyond its limit. */
+static void test_corners(void **state)
+{
+    (void)state;
+    engine_traces_corners(&kernels);
+}
+
 static void test_G3_seal_limit(void **state)
 {
     (void)state;
-    struct engine_check_options o = {.seed = 77, .batch = 32, .seal_limit = 700};
-    for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-        o.trace[i] = (struct trace_options){.sessions = 4, .packets = 4000 * factor, .record_max = 64};
-    const struct engine_check_result r = run(&o);
-    assert_true(r.reasons[model_reason_seal_limit] > 0);
+    engine_traces_G3_seal_limit(&kernels);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_harsh),
+        cmocka_unit_test(test_corners),
         cmocka_unit_test(test_G3_seal_limit),
     };
-    if (getenv("SLUICE_LONG") != NULL)
-        factor = 20;
+    kernels.factor = engine_traces_factor(10);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
