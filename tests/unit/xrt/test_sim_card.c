@@ -29,15 +29,30 @@ static void test_fresh(void **state)
         assert_int_equal(run("smoke"), 0);
 }
 
+#define CASE(name) cmocka_unit_test_prestate(test_case, (void *)(uintptr_t)(name))
+
 int main(int count, char **arguments)
 {
-#define CASE(name)                                                                                                                 \
-    {                                                                                                                              \
-        name, test_case, NULL, NULL, (void *)(uintptr_t)(name)                                                                     \
-    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fresh), CASE("rest"),     CASE("cycles"),     CASE("small-ring"), CASE("small-memory"),
-        CASE("odd-sessions"),         CASE("odd-ring"), CASE("short-ring"), CASE("wrong-lane"),
+        cmocka_unit_test(test_fresh),
+        CASE("rest"),
+        CASE("cycles"),
+        CASE("small-ring"),
+        CASE("small-memory"),
+        CASE("odd-sessions"),
+        CASE("odd-ring"),
+        CASE("short-ring"),
+        CASE("wrong-lane"),
+        CASE("lose"),
+        CASE("delay"),
+        CASE("overrun"),
+        CASE("stray"),
+        CASE("refuse"),
+        CASE("flip-command"),
+        CASE("flip-frame"),
+        CASE("flip-memory"),
+        CASE("die-exit"),
+        CASE("crash-late"),
     };
     if (count > 1)
         cmocka_set_test_filter(arguments[1]);
