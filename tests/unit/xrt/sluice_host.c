@@ -14,6 +14,8 @@
 
 #include <environment.h>
 
+#include <experimental/xrt_xclbin.h>
+
 #include "check.h"
 #include "rings.h"
 
@@ -65,6 +67,34 @@ static void case_smoke(void)
     check_frames(&rings, FRAMES);
     for (unsigned unit = 0; unit < UNITS; unit++)
         CHECK(!rings_over(&rings, unit));
+}
+
+/* XRT's own view of the card: registers as Vitis lays them out, and banks as they are linked. */
+static void case_view(void)
+{
+    static const struct {
+        unsigned unit;
+        int argument;
+        uint32_t offset;
+        int bank; /* -1: a scalar; 32: HOST[0] */
+    } arguments[] = {
+        {UNIT_CONTROL, 0, 0x10, 32},     {UNIT_CONTROL, 3, 0x34, 32},    {UNIT_CONTROL, 4, 0x40, -1}, {UNIT_CONTROL, 7, 0x58, -1},
+        {UNIT_STATE, 0, 0x10, 0},        {UNIT_STATE, 5, 0x4c, 10},      {UNIT_STATE, 6, 0x58, 0},    {UNIT_STATE, 12, 0xa0, -1},
+        {UNIT_STATE + 1, 0, 0x10, 16},   {UNIT_STATE + 1, 11, 0x94, 26}, {UNIT_STATE, 13, 0xa8, -1},  {UNIT_PACKETS, 0, 0x10, 32},
+        {UNIT_PACKETS + 1, 3, 0x34, 32}, {UNIT_PACKETS, 7, 0x58, -1},    {UNIT_PACKETS, 8, 0x60, -1},
+    };
+    struct rings rings;
+    char name[64] = "";
+    int bytes = 0;
+    xrtXclbinHandle xclbin = xrtXclbinAllocFilename(xclbin_path);
+    CHECK(xclbin && xrtXclbinGetNumKernels(xclbin) == 4 && xrtXclbinGetNumKernelComputeUnits(xclbin) == 7);
+    CHECK(xrtXclbinGetXSAName(xclbin, name, sizeof name, &bytes) == 0 && strstr(name, "sluice_sim"));
+    rings_open(&rings, xclbin_path, &usual);
+    for (size_t i = 0; i < sizeof arguments / sizeof arguments[0]; i++) {
+        xrtKernelHandle kernel = rings.kernel[arguments[i].unit];
+        CHECK(xrtKernelArgOffset(kernel, arguments[i].argument) == arguments[i].offset);
+        CHECK(arguments[i].bank < 0 || xrtKernelArgGroupId(kernel, arguments[i].argument) == arguments[i].bank);
+    }
 }
 
 /* The card rests and wakes again and again. */
@@ -383,6 +413,7 @@ struct host_case {
 
 static const struct host_case cases[] = {
     {"smoke", case_smoke, NULL},
+    {"view", case_view, NULL},
     {"rest", case_rest, NULL},
     {"cycles", case_cycles, NULL},
     {"wait", case_wait, NULL},

@@ -155,6 +155,12 @@ static void test_bad_description(void **state)
         DESCRIPTION(BANK, "{\"name\": \"k\", \"arguments\": [{\"name\": \"a\", \"type\": \"float\"}], " UNIT),
         DESCRIPTION(BANK, "{\"name\": \"k\", \"arguments\": [{\"name\": \"a\", \"type\": \"uint*\", \"memory\": \"n\"}], " UNIT),
         DESCRIPTION(BANK, "{\"name\": \"k\", \"units\": [{\"name\": \"u\", \"base\": \"0x10001\"}]}"),
+        DESCRIPTION(BANK, "{\"name\": \"k\", \"free_running\": true, " UNIT),
+        DESCRIPTION(BANK, "{\"name\": \"k\", " UNIT ", {\"name\": \"f\", \"free_running\": true, \"arguments\": [{\"name\": \"a\", "
+                          "\"type\": \"uint\"}], \"units\": [{\"name\": \"v\"}]}"),
+        DESCRIPTION(BANK,
+                    "{\"name\": \"k\", \"arguments\": [{\"name\": \"a\", \"type\": \"uint*\"}], \"units\": [{\"name\": \"u\", "
+                    "\"base\": \"0x10000\", \"memory\": {\"a\": \"n\"}}]}"),
         DESCRIPTION(BANK, "{\"name\": \"k\", \"units\": [{\"name\": \"u\", \"base\": \"0x10000\"}, {\"name\": \"v\", \"base\": "
                           "65536}]}"),
     };

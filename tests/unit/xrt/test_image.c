@@ -17,7 +17,9 @@ static const char good[] =
     "range=\"0xFFFFFFFF\"/>\n<arg name=\"a\" addressQualifier=\"1\" id=\"0\" offset=\"0x10\" size=\"0x8\"/>\n"
     "<arg name=\"n\" addressQualifier=\"0\" id=\"1\" offset=\"0x1c\" size=\"0x4\"/>\n"
     "<instance name=\"one_2\"><addrRemap base=\"0x1810000\" range=\"0x10000\"/></instance>\n"
-    "<instance name=\"one_1\"><addrRemap base=\"0x1800000\" range=\"0x10000\"/></instance>\n</kernel>\n</platform></project>\n";
+    "<instance name=\"one_1\"><addrRemap base=\"0x1800000\" range=\"0x10000\"/></instance>\n</kernel>\n"
+    "<kernel name=\"free\" hwControlProtocol=\"ap_ctrl_none\">\n<arg name=\"s\" addressQualifier=\"4\" id=\"0\" offset=\"0x0\"/>\n"
+    "<instance name=\"free_1\"></instance>\n</kernel>\n</platform></project>\n";
 
 static struct image image;
 
@@ -25,7 +27,7 @@ static void test_good(void **state)
 {
     (void)state;
     assert_true(image_parse(&image, good, strlen(good)));
-    assert_int_equal(image.unit_count, 2);
+    assert_int_equal(image.unit_count, 2);             // the free-running one is none
     assert_string_equal(image.units[0].name, "one_1"); // by address
     assert_true(image.units[0].base == 0x1800000 && image.units[1].base == 0x1810000);
     assert_int_equal(image.kernels[0].range, 0x2000);

@@ -35,6 +35,7 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fresh),
+        CASE("view"),
         CASE("rest"),
         CASE("cycles"),
         CASE("small-ring"),
