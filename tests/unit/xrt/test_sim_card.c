@@ -9,7 +9,7 @@
 
 #include "hosts.h"
 
-enum { SMOKES = 100 };
+enum { SMOKES = 100, HOSTS = 24 };
 
 static int run(const char *name)
 {
@@ -27,6 +27,20 @@ static void test_fresh(void **state)
     (void)state;
     for (int i = 0; i < SMOKES; i++)
         assert_int_equal(run("smoke"), 0);
+}
+
+/* As many cards at once. */
+static void test_many(void **state)
+{
+    struct host hosts[HOSTS];
+    int status[HOSTS];
+    (void)state;
+    for (int i = 0; i < HOSTS; i++)
+        host_begin(&hosts[i], SLUICE_XRT_HOST, i % 2 ? "rest" : "smoke", SLUICE_XRT_TREE, SLUICE_XRT_XCLBIN);
+    for (int i = 0; i < HOSTS; i++)
+        status[i] = host_end(&hosts[i]);
+    for (int i = 0; i < HOSTS; i++)
+        assert_int_equal(status[i], 0);
 }
 
 #define CASE(name) cmocka_unit_test_prestate(test_case, (void *)(uintptr_t)(name))
@@ -54,6 +68,7 @@ int main(int count, char **arguments)
         CASE("flip-memory"),
         CASE("die-exit"),
         CASE("crash-late"),
+        cmocka_unit_test(test_many),
     };
     if (count > 1)
         cmocka_set_test_filter(arguments[1]);
