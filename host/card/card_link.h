@@ -22,7 +22,8 @@ using namespace card;
 
 enum { SL_CARD_LANES = 2 };
 
-/* All aligned to a line of 64 bytes, all zero at first; sizes are powers of two. */
+/* All aligned to a line of 64 bytes, all zero at first; sizes are powers of two. At least 64 commands, since a session may need so
+ * many, and card_packet_lines_min lines. */
 struct sl_card_rings {
     uint8_t *commands, *completions, *events;
     uint32_t command_entries, event_entries; /* as many completions as commands */

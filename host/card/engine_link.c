@@ -37,6 +37,8 @@ enum {
     TICK_CYCLES = 1 << 24
 };
 
+_Static_assert(COMMANDS_OF_JOB + JOBS_OF_ENGINE <= 64, "the least that card_link.h says");
+
 enum purpose { OF_HOST, OF_VERSION, OF_TOTAL };
 
 /* What becomes one completion. */
@@ -707,6 +709,11 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
 {
     const struct sl_card_rings *r = &link->rings;
     const uint32_t seal_limit = options->seal_limit;
+    if (r->command_entries < COMMANDS_OF_JOB + JOBS_OF_ENGINE) {
+        const uint32_t entries = r->command_entries;
+        link->operations->close(link);
+        return sl_fail(diag, SL_ERR_INVALID, "a ring of %u commands is too small", entries);
+    }
     if (seal_limit != 0 && (seal_limit < SL_CARD_SEAL_LIMIT_LEAST || seal_limit > SL_CARD_SEAL_LIMIT_DEFAULT)) {
         link->operations->close(link);
         return sl_fail(diag, SL_ERR_INVALID, "a seal limit of %u records is not between %d and %d", seal_limit,

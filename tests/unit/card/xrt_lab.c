@@ -50,11 +50,32 @@ int xrt_lab_end(void **state)
     return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* The device looks at the file again and again; it must not see half of it. */
 void xrt_lab_fault(const char *lines)
 {
-    FILE *f = fopen(fault_path, "w");
-    if (f == NULL || fputs(lines, f) < 0 || fclose(f) != 0)
+    char path[128];
+    snprintf(path, sizeof(path), "%s.new", fault_path);
+    FILE *f = fopen(path, "w");
+    if (f == NULL || fputs(lines, f) < 0 || fclose(f) != 0 || rename(path, fault_path) != 0)
         abort();
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+void xrt_lab_fault_now(const char *lines)
+{
+    char seen[128];
+    snprintf(seen, sizeof(seen), "%s.seen", fault_path);
+    (void)unlink(seen);
+    xrt_lab_fault(lines);
+    for (unsigned i = 0; access(seen, F_OK) != 0; i++) {
+        if (i > PATIENCE_S * 1000)
+            fail_msg("the device does not look at its faults");
+        pause_ms(1);
+    }
 }
 
 sl_err xrt_lab_try(const struct sl_engine_options *options, struct sl_engine **out, struct sl_diag *diag)
@@ -93,17 +114,47 @@ static bool is_ours(const char *pid)
     return atoi(pid) != getpid() && memmem(environment, n, fault_path, strlen(fault_path)) != NULL;
 }
 
-unsigned xrt_lab_processes(void)
+static bool is_called(const char *pid, const char *name)
+{
+    char path[300], called[64] = "";
+    snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        return false;
+    const bool read = fgets(called, sizeof(called), f) != NULL;
+    fclose(f);
+    return read && strncmp(called, name, strlen(name)) == 0;
+}
+
+/* name NULL: any. *one: one of them. */
+static unsigned find_processes(const char *name, pid_t *one)
 {
     unsigned count = 0;
     DIR *all = opendir("/proc");
     if (all == NULL)
         abort();
-    for (const struct dirent *e; (e = readdir(all)) != NULL;)
-        if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
-            count += is_ours(e->d_name);
+    for (const struct dirent *e; (e = readdir(all)) != NULL;) {
+        if (e->d_name[0] < '1' || e->d_name[0] > '9' || !is_ours(e->d_name) || (name != NULL && !is_called(e->d_name, name)))
+            continue;
+        *one = (pid_t)atoi(e->d_name);
+        count++;
+    }
     closedir(all);
     return count;
+}
+
+unsigned xrt_lab_processes(void)
+{
+    pid_t one;
+    return find_processes(NULL, &one);
+}
+
+pid_t xrt_lab_worker(void)
+{
+    pid_t one;
+    if (find_processes("sluice-card-xrt", &one) != 1)
+        fail_msg("there is not one worker");
+    return one;
 }
 
 void xrt_lab_await_none(void)
@@ -111,6 +162,6 @@ void xrt_lab_await_none(void)
     for (unsigned i = 0; xrt_lab_processes() > 0; i++) {
         if (i > PATIENCE_S * 100)
             fail_msg("%u processes of the card have not ended", xrt_lab_processes());
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        pause_ms(10);
     }
 }

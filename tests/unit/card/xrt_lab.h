@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "card/engine.h"
 
@@ -15,10 +16,14 @@ int xrt_lab_end(void **state);
 struct sl_engine *xrt_lab_open(const struct sl_engine_options *options);
 sl_err xrt_lab_try(const struct sl_engine_options *options, struct sl_engine **out, struct sl_diag *diag);
 
-/* Faults from now on, sim/xrt/fault.h; a line each. */
+/* Faults from the next card on, sim/xrt/fault.h; a line each. */
 void xrt_lab_fault(const char *lines);
+/* The same for the one card that is open: whatever it is given afterwards meets them. */
+void xrt_lab_fault_now(const char *lines);
 
 /* How many processes this one has started, and they, that are still there. */
 unsigned xrt_lab_processes(void);
+/* The one worker. */
+pid_t xrt_lab_worker(void);
 /* Waits until there are none. */
 void xrt_lab_await_none(void);
