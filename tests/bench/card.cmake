@@ -2,8 +2,8 @@
 sl_bench(card_cpu LINK sl_card)
 # Only to compare with: nothing of Sluice needs DPDK.
 pkg_check_modules(DPDK QUIET libdpdk)
-option(SLUICE_BENCH_DPDK "Compare the flow table with DPDK's rte_hash" ${DPDK_FOUND})
-if(SLUICE_BENCH_DPDK)
+option(SLUICE_BENCH_DPDK "Compare the flow table with DPDK's rte_hash where libdpdk-dev is installed" ON)
+if(SLUICE_BENCH_DPDK AND DPDK_FOUND)
   add_library(sl_peer_rte_hash STATIC ${CMAKE_CURRENT_LIST_DIR}/peer_rte_hash.c)
   target_include_directories(sl_peer_rte_hash SYSTEM PRIVATE ${DPDK_INCLUDE_DIRS})
   target_compile_options(sl_peer_rte_hash PRIVATE ${DPDK_CFLAGS_OTHER})
