@@ -145,7 +145,7 @@ struct piece {
     bool tls13;
     bool mirror;     /* the inspector wants the plaintext */
     bool key_load;   /* no packet: the key set `set` of the slot is replaced */
-    bool dead;       /* a record header in this piece is refused: the session dies, the packet is dropped */
+    bool dead;       /* a record header in this piece, or the key set, is refused: the session dies, the packet is dropped */
     uint16_t detail; /* dead: type << 8 | which header byte */
     uint8_t set;
     uint16_t slot;

@@ -468,6 +468,10 @@ void finish(finish_control &s, const finish_in &in, const finish_out &out, uint8
     if (m.p.key_load) {
         packet_done done = {};
         done.slot = m.p.slot;
+        if (m.p.dead) { /* keys in use were to be replaced */
+            slot.dead = true;
+            done.kind = done_dead;
+        }
         out.dones.write(done);
         return;
     }

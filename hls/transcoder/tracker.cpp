@@ -74,8 +74,9 @@ void step_keys(track_state &t, const packet_done &done)
     t.epoch++;
 }
 
-/* The host has installed a key set: the next keys, or those that are waited for. Replacing keys in use is refused. */
-void take_keys(track_state &t, uint8_t set)
+/* The host has installed a key set: the next keys, or those that are waited for. Replacing keys in use is refused: false, and the
+ * session is dead. */
+bool take_keys(track_state &t, uint8_t set)
 {
     const uint8_t current = (t.flags & track_set) != 0;
     unsigned flags = t.flags;
@@ -88,9 +89,11 @@ void take_keys(track_state &t, uint8_t set)
         if (t.ring_new < 1)
             t.ring[0] = 0;
     } else {
-        flags |= track_dead;
+        t.flags |= track_dead;
+        return false;
     }
     t.flags = static_cast<uint8_t>(flags);
+    return true;
 }
 
 /* ---- deciding ---- */
@@ -407,8 +410,9 @@ piece next_piece(tracked_packet &p)
     return x;
 }
 
-/* A key set travels like a packet, so that it takes effect between two of them. */
-piece key_piece(const work &job)
+/* A key set travels like a packet, so that it takes effect between two of them. If it was refused, finish sends the session's death
+ * back like any other: a KeyUpdate that was on its way takes back what the tracker did since, a death with it. */
+piece key_piece(const work &job, bool refused)
 {
     piece x = {};
     x.session = x.first = x.last = x.beat_last = x.key_load = true;
@@ -416,6 +420,7 @@ piece key_piece(const work &job)
     x.slot = job.slot;
     x.index = job.index;
     x.set = job.key_set;
+    x.dead = refused;
     x.what = action_drop;
     return x;
 }
@@ -476,8 +481,8 @@ bool next_packet(tracker_state &s, const tracker_in &in, const tracker_out &out,
         s.generation[p.job.slot] = 0;
     }
     if (with_keys) {
-        take_keys(s.line[p.job.slot], p.job.key_set);
-        out.pieces.write(key_piece(p.job));
+        const bool taken = take_keys(s.line[p.job.slot], p.job.key_set);
+        out.pieces.write(key_piece(p.job, !taken));
         return false;
     }
     s.head_held = false;

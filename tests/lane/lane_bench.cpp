@@ -284,13 +284,18 @@ void lane_bench::remove(uint32_t index, const sl_card_flow_key &key)
     (*m_memory)[index] = card::session_state();
 }
 
-void lane_bench::install_keys(uint32_t index, uint8_t set, const card::key_set &keys)
+void lane_bench::load_keys(uint32_t index, uint8_t set, const card::key_set &keys)
 {
-    drain();
     m_ports->key_loads.write(card::key_load{keys});
     fetch(card::fetch_keys, index, set);
     (*m_memory)[index].keys.set[set] = keys;
     fetch(card::fetch_keys_end, index, set);
+}
+
+void lane_bench::install_keys(uint32_t index, uint8_t set, const card::key_set &keys)
+{
+    drain();
+    load_keys(index, set, keys);
     drain();
 }
 

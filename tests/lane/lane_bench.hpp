@@ -66,6 +66,8 @@ class lane_bench
     void change(uint32_t index, const sl_card_flow_key &key, card::action what);
     void remove(uint32_t index, const sl_card_flow_key &key);
     void install_keys(uint32_t index, uint8_t set, const card::key_set &keys);
+    /* The same, without waiting for frames that are on their way. */
+    void load_keys(uint32_t index, uint8_t set, const card::key_set &keys);
     void set_rule(const card::rule_update &update);
     card::counter_value count(uint32_t index);
 

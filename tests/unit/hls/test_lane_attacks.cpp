@@ -157,6 +157,7 @@ class flow
         bench::lane_options o;
         o.timed = timed;
         o.latency_low = o.latency_high = 200;
+        o.sessions = 64;
         return o;
     }
     static uint16_t sum(const uint8_t *p, size_t n, uint32_t s)
@@ -322,6 +323,50 @@ void test_death_that_a_key_update_takes_back(void **)
         assert_int_not_equal(p.info.reason, punt_dead);
 }
 
+/*
+ * A host that replaces the keys in use while a KeyUpdate is on its way through the lane: before it or behind it, the session ends,
+ * and the KeyUpdate, found later, does not bring it back. Only when the other set already held the next keys, and the command came
+ * behind the KeyUpdate, did it name the set that is free then.
+ */
+void test_keys_in_use_during_a_key_update(void **)
+{
+    unsigned overtaken = 0, allowed = 0;
+    for (unsigned with_next = 0; with_next < 2; with_next++) {
+        for (unsigned wait = 0; wait < 320; wait += 32) {
+            flow f(true, true);
+            session_state s = f.state(0);
+            if (with_next == 0)
+                s.track.flags = static_cast<uint8_t>(s.track.flags & ~track_next);
+            f.lane().remove(session, flow::key());
+            f.lane().add(session, flow::key(), action_session_transcode, s);
+            const bytes update = f.seal(key_update), stream = update + f.seal(bytes(60, 23));
+            const size_t first = update.size();
+            f.send(stream, 0, first);
+            f.lane().run(wait);
+            f.lane().load_keys(session, 0, f.keys(1));
+            const bench::lane_output out = f.drain();
+            const bool updated = !out.events.empty() && out.events[0].kind == event_key_update;
+            const uint8_t flags = f.lane().state(session).track.flags;
+            const bool dead = (flags & track_dead) != 0;
+            assert_true(dead || (with_next == 1 && updated && (flags & track_next) != 0 && (flags & track_previous) == 0));
+            overtaken += updated && dead && with_next == 1;
+            allowed += !dead;
+
+            /* Nothing of the session is transcoded again, neither old data with what is no key of it, nor new. */
+            f.send(stream, 0, first);
+            f.send(stream, first, stream.size());
+            const bench::lane_output after = f.drain();
+            if (dead) {
+                assert_int_equal(after.sent.size(), 0);
+                assert_int_equal(after.punts.size(), 2);
+                for (const bench::punted &p : after.punts)
+                    assert_int_equal(p.info.reason, punt_dead);
+            }
+        }
+    }
+    assert_true(overtaken > 0 && allowed > 0);
+}
+
 /* The last record number before the reserve, and the first one in it (G3); and one so large that a sum would wrap (G1). */
 void test_seal_limit(void **)
 {
@@ -356,6 +401,7 @@ int main()
         cmocka_unit_test(test_nonce_used_again),
         cmocka_unit_test(test_frames_without_a_key),
         cmocka_unit_test(test_death_that_a_key_update_takes_back),
+        cmocka_unit_test(test_keys_in_use_during_a_key_update),
         cmocka_unit_test(test_seal_limit),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
