@@ -19,7 +19,7 @@
 #include "check.h"
 #include "rings.h"
 
-enum { CYCLES = 100, ROUNDS = 20000, FRAMES = 50, NOTICE_MS = 30000, NEVER_MS = 200 };
+enum { CYCLES = 100, ROUNDS = 10000, FRAMES = 20, NOTICE_MS = 30000, NEVER_MS = 200 };
 
 static const char *xclbin_path, *run_folder;
 static const struct rings_sizes usual = {.commands = 16, .events = 64, .sessions = 128, .packet_lines = 512};
