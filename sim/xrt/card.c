@@ -48,6 +48,7 @@ struct card {
     atomic_int broken; // the signal, or 0
     uint64_t broken_at_ms;
     atomic_bool quit;
+    bool left_behind; // a thread of some load
     int event;
     pthread_t watcher;
 };
@@ -381,17 +382,20 @@ void card_reset(struct card *card)
         kernels_close(&load->kernels);
         free(load);
     }
+    card->left_behind = card->left_behind || !all;
 }
 
-void card_free(struct card *card)
+bool card_free(struct card *card)
 {
     card_reset(card);
+    bool all = !card->left_behind;
     atomic_store(&card->quit, true);
     wake(card);
     pthread_join(card->watcher, NULL);
     close(card->event);
     pthread_mutex_destroy(&card->lock);
     free(card);
+    return all;
 }
 
 /* The whole file with a zero behind it, or null. */

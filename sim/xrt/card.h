@@ -21,8 +21,8 @@ struct card;
 
 struct card *card_new(struct memory *memory);
 /* Stops the kernels, waits for them for a while, and frees everything; a thread that doesn't stop is left behind, with its memory.
- */
-void card_free(struct card *card);
+   False: one was, now or before. It may hold any lock, so end the process by _exit: destructors could wait for it for ever. */
+bool card_free(struct card *card);
 
 /* Resets the card, then loads the units that the metadata names; library is a file with the kernels. Both empty: only the reset.
    False: the card has no units. */

@@ -247,8 +247,10 @@ int main(void)
         signal(SIGABRT, SIG_DFL);
         abort();
     }
-    card_free(device.card);
-    memory_clear(&device.memory);
+    bool all = card_free(device.card);
     wire_close(&device.wire);
+    if (!all)
+        _exit(0);
+    memory_clear(&device.memory);
     return 0;
 }

@@ -392,7 +392,7 @@ static void case_die_exit(void)
         CHECK(now_ms() < end);
 }
 
-/* crash unit=sluice_packets_1 ms=200 */
+/* crash unit=... ms=200: of the unit that runs them all, or of one that waits. All runs fail, and the device goes with the host. */
 static void case_crash_late(void)
 {
     struct rings rings;
@@ -432,7 +432,9 @@ static const struct host_case cases[] = {
     {"flip-frame", case_flip_frame, "flip unit=sluice_packets_1 entry=2 byte=50 bit=3"},
     {"flip-memory", case_flip_memory, NULL},
     {"die-exit", case_die_exit, NULL},
-    {"crash-late", case_crash_late, "crash unit=sluice_packets_1 ms=200"},
+    {"crash-control", case_crash_late, "crash unit=sluice_control_0 ms=200"},
+    {"crash-state", case_crash_late, "crash unit=sluice_state_1 ms=200 signal=fpe"},
+    {"crash-packets", case_crash_late, "crash unit=sluice_packets_1 ms=200 signal=abrt"},
 };
 
 int main(int count, char **arguments)

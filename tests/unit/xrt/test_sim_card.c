@@ -67,7 +67,9 @@ int main(int count, char **arguments)
         CASE("flip-frame"),
         CASE("flip-memory"),
         CASE("die-exit"),
-        CASE("crash-late"),
+        CASE("crash-control"),
+        CASE("crash-state"),
+        CASE("crash-packets"),
         cmocka_unit_test(test_many),
     };
     if (count > 1)
