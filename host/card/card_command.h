@@ -58,7 +58,7 @@ enum card_opcode {
 enum card_total {
     card_total_sent = 131072, /* by the lane's other port, as of a session or by a rule */
     card_total_punted,        /* to the host */
-    card_total_dropped,       /* by a rule, or because its session had ended or changed keys underway: told nowhere else */
+    card_total_dropped,       /* by a rule, of which nothing else tells; squashed; or with a record header that was refused */
     card_total_end
 };
 
