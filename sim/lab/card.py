@@ -56,7 +56,8 @@ class Card:
     def command(self, capture, out, mirror, sessions):
         words = [needed(build_folder() / "bin" / "sluice-card"), "--engine", ENGINES[self.card]]
         if self.card == "sim":
-            words += ["--xclbin", needed(xclbin())]
+            # All of it shares this machine's cores, so the simulated card may be slow to answer.
+            words += ["--xclbin", needed(xclbin()), "--dead-after-ms", 20000]
         return [*words, "--pcap", capture, out, "--mirror", mirror, "--wait-sessions", sessions, "--fix-checksums",
                 "--listen", f"unix:{self.socket}", "--stay"]
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAIN_MS_DEFAULT = 5000, SESSIONS_LIMIT = 1 << 24 };
+enum { DRAIN_MS_DEFAULT = 5000, SESSIONS_LIMIT = 1 << 24, DEAD_AFTER_MS_LIMIT = 3600 * 1000 };
 
 const char sl_card_usage[] =
     "usage: sluice-card --listen WHERE [--listen WHERE] [OPTION ...]\n"
@@ -21,6 +21,7 @@ const char sl_card_usage[] =
     "  --sessions-max N        sessions at a time; default: what the card has room for\n"
     "  --gcm NAME              cpu: which AES-GCM implementation; default: the fastest\n"
     "  --device N              xrt: index of the card; default 0\n"
+    "  --dead-after-ms N       xrt: a card that has not moved for so long is dead; default 800\n"
     "  --xclbin FILE           xrt: what is loaded; its manifest lies beside it\n"
     "  --public-key FILE       xrt: the manifest must be signed with this PEM key\n"
     "\n"
@@ -51,6 +52,7 @@ enum option_id {
     OPT_SESSIONS_MAX,
     OPT_GCM,
     OPT_DEVICE,
+    OPT_DEAD_AFTER_MS,
     OPT_XCLBIN,
     OPT_PUBLIC_KEY,
     OPT_LISTEN,
@@ -78,6 +80,7 @@ static const struct option long_options[] = {
     {"sessions-max", required_argument, NULL, OPT_SESSIONS_MAX},
     {"gcm", required_argument, NULL, OPT_GCM},
     {"device", required_argument, NULL, OPT_DEVICE},
+    {"dead-after-ms", required_argument, NULL, OPT_DEAD_AFTER_MS},
     {"xclbin", required_argument, NULL, OPT_XCLBIN},
     {"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -180,6 +183,10 @@ static sl_err take_card_option(int id, struct sl_card_options *o, struct sl_diag
     case OPT_DEVICE:
         err = take_number("--device", optarg, UINT_MAX, &number, diag);
         o->engine.device = (unsigned)number;
+        break;
+    case OPT_DEAD_AFTER_MS:
+        err = take_number("--dead-after-ms", optarg, DEAD_AFTER_MS_LIMIT, &number, diag);
+        o->engine.dead_after_ms = (uint32_t)number;
         break;
     case OPT_XCLBIN:
         o->engine.xclbin = optarg;

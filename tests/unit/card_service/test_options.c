@@ -41,9 +41,13 @@ static void right(void **state)
                                                  "--listen", "unix:s", "--engine", "xrt", "--xclbin", "x", NULL},
                            &o, &start, &diag),
                      SL_OK);
+    assert_int_equal(o.engine.dead_after_ms, 0);
     assert_string_equal(o.service.tcp, "[::1]:7");
     assert_string_equal(o.service.tls.ca_file, "a");
     assert_true(o.xrt);
+
+    assert_int_equal(parse((const char *const[]){"--listen", "unix:s", "--dead-after-ms", "2500", NULL}, &o, &start, &diag), SL_OK);
+    assert_int_equal(o.engine.dead_after_ms, 2500);
 
     assert_int_equal(parse((const char *const[]){"--pcap", "in", "out", "--inside", "10.0.0.0/8", "--punted", "drop", "--stay",
                                                  "--wait-sessions", "3", "--fix-checksums", NULL},
@@ -78,6 +82,7 @@ static void wrong(void **state)
         {{"--listen", "unix:a", "--sessions-max", "-1"}, "--sessions-max"},
         {{"--listen", "unix:a", "--sessions-max", "99999999999999999999"}, "--sessions-max"},
         {{"--listen", "unix:a", "--device", "1x"}, "--device"},
+        {{"--listen", "unix:a", "--dead-after-ms", "3600001"}, "--dead-after-ms"},
         {{"--listen", "unix:a", "--mirror", "m"}, "--pcap"},
         {{"--listen", "unix:a", "--inside", "::/0"}, "--pcap"},
         {{"--listen", "unix:a", "rest"}, "rest"},
@@ -99,10 +104,11 @@ static void wrong(void **state)
 
 static void help_names_every_option(void **state)
 {
-    static const char *const names[] = {
-        "--engine",   "--sessions-max",  "--gcm",    "--device",   "--xclbin",    "--public-key", "--listen",        "--group",
-        "--tls-cert", "--tls-key",       "--tls-ca", "--drain-ms", "--pcap",      "--sessions",   "--wait-sessions", "--inside",
-        "--punted",   "--fix-checksums", "--mirror", "--stay",     "--log-level", "--log-format"};
+    static const char *const names[] = {"--engine",        "--sessions-max", "--gcm",       "--device",        "--dead-after-ms",
+                                        "--xclbin",        "--public-key",   "--listen",    "--group",         "--tls-cert",
+                                        "--tls-key",       "--tls-ca",       "--drain-ms",  "--pcap",          "--sessions",
+                                        "--wait-sessions", "--inside",       "--punted",    "--fix-checksums", "--mirror",
+                                        "--stay",          "--log-level",    "--log-format"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         assert_non_null(strstr(sl_card_usage, names[i]));
