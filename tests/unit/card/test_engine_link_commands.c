@@ -10,9 +10,12 @@
 #include "engine_commands.h"
 #include "native_link.h"
 
+/* The kernels are never gone, but they may be slow. */
+enum { NEVER_MS = 1000000 };
+
 static struct sl_engine *open_link(const struct engine_opener *self, uint32_t sessions)
 {
-    const struct sl_engine_options options = {.sessions = sessions};
+    const struct sl_engine_options options = {.sessions = sessions, .dead_after_ms = NEVER_MS};
     struct sl_engine *e;
     assert_int_equal(sl_engine_open_link(native_link_new(self->arg), &options, &e, NULL), SL_OK);
     return e;
