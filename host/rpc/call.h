@@ -6,7 +6,7 @@
 
 struct sl_rpc_call_ops {
     bool (*cancelled)(struct sl_rpc_call *call);
-    sl_err (*recv)(struct sl_rpc_call *call, ProtobufCMessage **out);
+    sl_err (*recv)(struct sl_rpc_call *call, struct sl_rpc_arena *arena, ProtobufCMessage **out); /* arena: may be NULL */
     sl_err (*send)(struct sl_rpc_call *call, const ProtobufCMessage *message, unsigned flags, bool may_block);
     sl_err (*wait)(struct sl_rpc_call *call, uint64_t timeout_ns);
 };

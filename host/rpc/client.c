@@ -249,7 +249,7 @@ static sl_err unary(struct sl_rpc_client_stream *s, grpc_byte_buffer *request, P
     if (err == SL_OK && answer == NULL)
         err = sl_fail(diag, SL_ERR_CORRUPT, "the peer sent a status but no response");
     if (err == SL_OK)
-        err = sl_rpc_core_unpack(answer, s->types->output, response, diag);
+        err = sl_rpc_core_unpack(answer, NULL, s->types->output, response, diag);
     grpc_byte_buffer_destroy(answer);
     return err;
 }
@@ -351,7 +351,7 @@ sl_err sl_rpc_client_recv(struct sl_rpc_client_stream *s, ProtobufCMessage **out
     grpc_byte_buffer *bytes = recv_bytes(s);
     if (bytes == NULL)
         return SL_OK;
-    sl_err err = sl_rpc_core_unpack(bytes, s->types->output, out, diag);
+    sl_err err = sl_rpc_core_unpack(bytes, NULL, s->types->output, out, diag);
     grpc_byte_buffer_destroy(bytes);
     return err;
 }

@@ -103,15 +103,45 @@ sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_
     return SL_OK;
 }
 
-sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
-                          struct sl_diag *diag)
+static sl_err unpack(struct sl_rpc_arena *arena, const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *type,
+                     ProtobufCMessage **out, struct sl_diag *diag)
+{
+    return arena != NULL ? sl_rpc_message_unpack_in(arena, type, bytes, len, out, diag)
+                         : sl_rpc_message_unpack(type, bytes, len, out, diag);
+}
+
+/* What came in one piece is decoded where it lies; pieces are put together in the arena, if there is one. */
+static sl_err unpack_pieces(grpc_byte_buffer_reader *reader, size_t len, struct sl_rpc_arena *arena,
+                            const ProtobufCMessageDescriptor *type, ProtobufCMessage **out, struct sl_diag *diag)
+{
+    grpc_slice *piece = NULL;
+    uint8_t *whole = NULL;
+    size_t filled = 0;
+    while (grpc_byte_buffer_reader_peek(reader, &piece) != 0) {
+        const size_t count = GRPC_SLICE_LENGTH(*piece);
+        if (filled == 0 && count == len)
+            return unpack(arena, GRPC_SLICE_START_PTR(*piece), len, type, out, diag);
+        if (whole == NULL && (whole = arena != NULL ? sl_rpc_arena_take(arena, len) : malloc(len)) == NULL)
+            return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
+        if (count > len - filled) /* longer than it said: cannot be */
+            break;
+        memcpy(whole + filled, GRPC_SLICE_START_PTR(*piece), count);
+        filled += count;
+    }
+    sl_err err =
+        filled == len ? unpack(arena, whole, len, type, out, diag) : sl_fail(diag, SL_ERR_INVALID, "the message is cut short");
+    if (arena == NULL)
+        free(whole);
+    return err;
+}
+
+sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type,
+                          ProtobufCMessage **out, struct sl_diag *diag)
 {
     grpc_byte_buffer_reader reader;
     if (!grpc_byte_buffer_reader_init(&reader, bytes))
         return sl_fail(diag, SL_ERR_INVALID, "the message can't be decompressed");
-    grpc_slice whole = grpc_byte_buffer_reader_readall(&reader);
-    sl_err err = sl_rpc_message_unpack(type, GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole), out, diag);
-    grpc_slice_unref(whole);
+    sl_err err = unpack_pieces(&reader, grpc_byte_buffer_length(bytes), arena, type, out, diag);
     grpc_byte_buffer_reader_destroy(&reader);
     return err;
 }

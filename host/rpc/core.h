@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "rpc/arena.h"
 #include "rpc/server.h"
 
 enum {
@@ -35,9 +36,10 @@ size_t sl_rpc_core_copy_text(grpc_slice slice, char *out, size_t size);
 
 /* A message as gRPC's bytes. SL_ERR_LIMIT, SL_ERR_NOMEM; then *out is unchanged. */
 sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_byte_buffer **out, size_t *len);
-/* gRPC's bytes as a message; see sl_rpc_message_unpack. The bytes remain the caller's. */
-sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
-                          struct sl_diag *diag);
+/* gRPC's bytes as a message; see sl_rpc_message_unpack, or with an arena that isn't NULL sl_rpc_message_unpack_in. The bytes remain
+ * the caller's. */
+sl_err sl_rpc_core_unpack(grpc_byte_buffer *bytes, struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type,
+                          ProtobufCMessage **out, struct sl_diag *diag);
 
 /* Blocks every signal in the calling thread and returns what was blocked before; threads made meanwhile inherit it. */
 void sl_rpc_core_block_signals(void *old_sigset);

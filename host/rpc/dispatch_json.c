@@ -39,9 +39,10 @@ static bool json_cancelled(struct sl_rpc_call *call)
     return over;
 }
 
-static sl_err json_recv(struct sl_rpc_call *call, ProtobufCMessage **out)
+static sl_err json_recv(struct sl_rpc_call *call, struct sl_rpc_arena *arena, ProtobufCMessage **out)
 {
     (void)call;
+    (void)arena;
     (void)out;
     return SL_ERR_UNSUPPORTED;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "rpc/arena.h"
 
 sl_err sl_rpc_message_new(const ProtobufCMessageDescriptor *type, ProtobufCMessage **out)
 {
@@ -66,12 +67,21 @@ struct checker {
     struct sl_diag *diag;
 };
 
-static sl_err read_varint(struct sl_cursor *c, uint64_t *out)
+/* What sl_read_u8 does, in line: most of a message is tags and numbers of one byte. */
+static inline bool take_byte(struct sl_cursor *c, uint8_t *out)
+{
+    if (c->at == c->end)
+        return false;
+    *out = *c->at++;
+    return true;
+}
+
+static inline sl_err read_varint(struct sl_cursor *c, uint64_t *out)
 {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
         uint8_t byte;
-        if (sl_read_u8(c, &byte) != SL_OK)
+        if (!take_byte(c, &byte))
             return SL_ERR_INVALID;
         v |= (uint64_t)(byte & 0x7f) << shift;
         if ((byte & 0x80) == 0)
@@ -84,7 +94,7 @@ static sl_err read_varint(struct sl_cursor *c, uint64_t *out)
 static bool is_text(struct sl_cursor c)
 {
     uint8_t lead, next;
-    while (sl_read_u8(&c, &lead) == SL_OK) {
+    while (take_byte(&c, &lead)) {
         if (lead == 0)
             return false;
         if (lead < 0x80)
@@ -94,7 +104,7 @@ static bool is_text(struct sl_cursor c)
         if (lead < 0xc2 || lead > 0xf4)
             return false;
         for (unsigned i = 0; i < more; i++) {
-            if (sl_read_u8(&c, &next) != SL_OK || (next & 0xc0) != 0x80)
+            if (!take_byte(&c, &next) || (next & 0xc0) != 0x80)
                 return false;
             point = (point << 6) | (next & 0x3fu);
         }
@@ -120,16 +130,33 @@ static sl_err check_bytes(struct checker *k, const ProtobufCFieldDescriptor *fie
     return check_message(k, field->descriptor, bytes, depth + 1);
 }
 
+/* Fields mostly come in the order of their numbers: *hint is the place of the one after the last one found. */
+static inline const ProtobufCFieldDescriptor *field_of(const ProtobufCMessageDescriptor *type, unsigned number, unsigned *hint)
+{
+    const unsigned at = *hint;
+    if (at < type->n_fields && type->fields[at].id == number) {
+        *hint = at + 1;
+        return &type->fields[at];
+    }
+    if (at > 0 && type->fields[at - 1].id == number) /* repeated */
+        return &type->fields[at - 1];
+    const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, number);
+    if (field != NULL)
+        *hint = (unsigned)(field - type->fields) + 1;
+    return field;
+}
+
 static sl_err check_message(struct checker *k, const ProtobufCMessageDescriptor *type, struct sl_cursor c, unsigned depth)
 {
+    unsigned hint = 0;
     if (depth >= SL_RPC_DEPTH_MAX)
         return sl_fail(k->diag, SL_ERR_LIMIT, "nested deeper than %d", SL_RPC_DEPTH_MAX);
-    while (!sl_cursor_empty(&c)) {
+    while (c.at != c.end) {
         uint64_t tag, value;
         sl_err err = read_varint(&c, &tag);
         if (err != SL_OK || (tag >> 3) == 0 || (tag >> 3) > 0x1fffffff)
             return sl_fail(k->diag, SL_ERR_INVALID, "not a message of type %s", type->name);
-        const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
+        const ProtobufCFieldDescriptor *field = field_of(type, (unsigned)(tag >> 3), &hint);
         struct sl_cursor bytes;
         switch (tag & 7) {
         case WIRE_VARINT:
@@ -144,7 +171,7 @@ static sl_err check_message(struct checker *k, const ProtobufCMessageDescriptor 
         case WIRE_BYTES:
             err = read_varint(&c, &value);
             if (err == SL_OK)
-                err = value <= sl_cursor_left(&c) ? sl_read_span(&c, (size_t)value, &bytes) : SL_ERR_INVALID;
+                err = value <= (size_t)(c.end - c.at) ? sl_read_span(&c, (size_t)value, &bytes) : SL_ERR_INVALID;
             if (err == SL_OK && (err = check_bytes(k, field, bytes, depth)) != SL_OK)
                 return err;
             break;
@@ -157,8 +184,8 @@ static sl_err check_message(struct checker *k, const ProtobufCMessageDescriptor 
     return SL_OK;
 }
 
-sl_err sl_rpc_message_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len, ProtobufCMessage **out,
-                             struct sl_diag *diag)
+static sl_err unpack(ProtobufCAllocator *allocator, const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
+                     ProtobufCMessage **out, struct sl_diag *diag)
 {
     struct checker k = {.diag = diag};
     sl_err err = check_message(&k, type, sl_cursor_make(bytes, len), 0);
@@ -166,9 +193,34 @@ sl_err sl_rpc_message_unpack(const ProtobufCMessageDescriptor *type, const uint8
         return err;
     /* protobuf-c's reader takes a non-null pointer even for nothing. */
     static const uint8_t nothing[1];
-    ProtobufCMessage *message = protobuf_c_message_unpack(type, NULL, len, len > 0 ? bytes : nothing);
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, allocator, len, len > 0 ? bytes : nothing);
     if (message == NULL)
         return sl_fail(diag, SL_ERR_INVALID, "not a message of type %s", type->name);
     *out = message;
     return SL_OK;
+}
+
+sl_err sl_rpc_message_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len, ProtobufCMessage **out,
+                             struct sl_diag *diag)
+{
+    return unpack(NULL, type, bytes, len, out, diag);
+}
+
+static void *take(void *arena, size_t bytes)
+{
+    return sl_rpc_arena_take(arena, bytes);
+}
+
+/* protobuf-c gives back what it needed while it decoded, and after a failure: reset does. */
+static void leave(void *arena, void *piece)
+{
+    (void)arena;
+    (void)piece;
+}
+
+sl_err sl_rpc_message_unpack_in(struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
+                                size_t len, ProtobufCMessage **out, struct sl_diag *diag)
+{
+    ProtobufCAllocator allocator = {.alloc = take, .free = leave, .allocator_data = arena};
+    return unpack(&allocator, type, bytes, len, out, diag);
 }

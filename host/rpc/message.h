@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "rpc/arena.h"
 
 enum {
     SL_RPC_DEPTH_MAX = 64,           /* nesting of messages */
@@ -32,3 +33,8 @@ sl_err sl_rpc_message_assign(ProtobufCMessage *dst, const ProtobufCMessage *src)
  */
 sl_err sl_rpc_message_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len, ProtobufCMessage **out,
                              struct sl_diag *diag);
+
+/* The same with all parts in the arena, which must outlive the message: it is never freed, the arena is reset. After a failure,
+ * too, pieces of the arena may be taken. */
+sl_err sl_rpc_message_unpack_in(struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
+                                size_t len, ProtobufCMessage **out, struct sl_diag *diag);

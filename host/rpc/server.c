@@ -158,10 +158,17 @@ sl_err sl_rpc_server_listen_tls(struct sl_rpc_server *server, const char *addres
 static void *cq_main(void *arg)
 {
     struct sl_rpc_server *server = arg;
+    pthread_setname_np(pthread_self(), "rpc");
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(server->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        const bool waits = server->wakes == NULL;
+        grpc_event event = grpc_completion_queue_next(
+            server->cq, waits ? gpr_inf_future(GPR_CLOCK_MONOTONIC) : gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
+        if (event.type == GRPC_QUEUE_TIMEOUT) {
+            sl_rpc_server_call_wake_late(server);
+            continue;
+        }
         struct sl_rpc_tag *tag = event.tag;
         sl_rpc_core_take_over(tag);
         tag->done(tag, event.success != 0);

@@ -11,7 +11,9 @@
  * Sending. The core takes one message at a time; the others wait in a bounded queue. While the queue isn't empty the core is told
  * that more follows, so that it writes many messages at once. The status goes last, for unary calls together with the response.
  *
- * Receiving. One receive is kept running ahead of the handler until INBOX_BYTES have piled up.
+ * Receiving. One receive is kept running ahead of the handler until INBOX_BYTES have piled up. A handler that sleeps until a
+ * message comes is not woken at once, but when the completion queue has nothing more to give, or PUT_OFF_MAX messages have come: to
+ * wake a thread costs more than a small message, and when it runs it takes all that is there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +26,7 @@
 #include "rpc/server_internal.h"
 #include "rpc/status.h"
 
-enum { INBOX_BYTES = 256 * 1024 };
+enum { INBOX_BYTES = 256 * 1024, PUT_OFF_MAX = 64 };
 
 /* A message in a queue. */
 struct parcel {
@@ -55,14 +57,19 @@ struct sl_rpc_server_call {
     pthread_mutex_t lock;
     pthread_cond_t changed;
 
-    bool over;         /* nothing can be sent or received any more */
+    atomic_bool over;  /* nothing can be sent or received any more; set under the lock */
     int was_cancelled; /* written by the core */
 
     struct queue inbox;
+    pthread_mutex_t taken_lock; /* before lock */
+    struct queue taken;         /* from the inbox, all at once: the handler's */
     grpc_byte_buffer *incoming; /* the receive under way */
     bool receiving, submitted;
-    bool recv_ended;  /* the client has finished sending */
-    bool recv_failed; /* the stream broke: what came isn't all there was */
+    bool handler_waits;                   /* for a message */
+    struct sl_rpc_server_call *next_wake; /* server->wakes; with a reference. The completion-queue thread's */
+    bool wakes;                           /* is in server->wakes */
+    bool recv_ended;                      /* the client has finished sending */
+    bool recv_failed;                     /* the stream broke: what came isn't all there was */
 
     struct queue outbox;
     grpc_byte_buffer *outgoing; /* the send under way */
@@ -108,6 +115,15 @@ static void parcel_free(struct parcel *p)
     free(p);
 }
 
+/* from is empty afterwards; to was. */
+static void queue_move(struct queue *to, struct queue *from)
+{
+    *to = *from;
+    if (to->first == NULL)
+        to->end = &to->first;
+    queue_init(from);
+}
+
 static void queue_clear(struct queue *q)
 {
     for (struct parcel *p = q->first, *next; p != NULL; p = next) {
@@ -144,6 +160,7 @@ static void call_delete(struct sl_rpc_server_call *c)
 {
     /* The analyzer doesn't count references and fears that another holder has been here. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
     queue_clear(&c->inbox);
+    queue_clear(&c->taken);
     queue_clear(&c->outbox);
     if (c->incoming != NULL)
         grpc_byte_buffer_destroy(c->incoming);
@@ -160,6 +177,7 @@ static void call_delete(struct sl_rpc_server_call *c)
         leave_server(c);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->taken_lock);
     free(c);
     /* NOLINTEND(clang-analyzer-unix.Malloc) */
 }
@@ -334,6 +352,34 @@ void sl_rpc_server_call_refuse(struct sl_rpc_server_call *c)
     call_unref(c);
 }
 
+void sl_rpc_server_call_wake_late(struct sl_rpc_server *server)
+{
+    struct sl_rpc_server_call *c = server->wakes;
+    server->wakes = NULL;
+    server->put_off = 0;
+    for (struct sl_rpc_server_call *next; c != NULL; c = next) {
+        next = c->next_wake;
+        c->wakes = false;
+        pthread_mutex_lock(&c->lock);
+        pthread_cond_broadcast(&c->changed);
+        pthread_mutex_unlock(&c->lock);
+        call_unref(c);
+    }
+}
+
+static void wake_later(struct sl_rpc_server_call *c)
+{
+    struct sl_rpc_server *server = c->server;
+    if (!c->wakes) {
+        c->wakes = true;
+        c->next_wake = server->wakes;
+        server->wakes = c;
+        call_ref(c);
+    }
+    if (++server->put_off >= PUT_OFF_MAX)
+        sl_rpc_server_call_wake_late(server);
+}
+
 static void on_received(struct sl_rpc_tag *tag, bool ok)
 {
     struct sl_rpc_server_call *c = CALL_OF(tag, received_tag);
@@ -354,28 +400,43 @@ static void on_received(struct sl_rpc_tag *tag, bool ok)
     c->submitted = true;
     if (takes_stream(c))
         receive(c);
-    pthread_cond_broadcast(&c->changed);
+    bool waits = c->handler_waits;
     pthread_mutex_unlock(&c->lock);
     if (ready)
         submit(c);
+    if (waits)
+        wake_later(c);
     call_unref(c);
 }
 
-static sl_err call_recv(struct sl_rpc_call *base, ProtobufCMessage **out)
+/* Sleeps until there is a message or an end, and takes all messages there are: the lock, which is held while the core is called, is
+ * then not needed for each. Returns whether the stream broke. taken_lock is held. */
+static bool take_inbox(struct sl_rpc_server_call *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->handler_waits = true;
+    while (!c->over && c->inbox.count == 0 && !c->recv_ended)
+        pthread_cond_wait(&c->changed, &c->lock);
+    c->handler_waits = false;
+    bool broken = c->over || (c->inbox.count == 0 && c->recv_failed);
+    queue_move(&c->taken, &c->inbox);
+    receive(c);
+    pthread_mutex_unlock(&c->lock);
+    return broken;
+}
+
+static sl_err call_recv(struct sl_rpc_call *base, struct sl_rpc_arena *arena, ProtobufCMessage **out)
 {
     struct sl_rpc_server_call *c = (struct sl_rpc_server_call *)base;
     if (!takes_stream(c))
         return SL_ERR_STATE;
-    pthread_mutex_lock(&c->lock);
-    while (!c->over && c->inbox.count == 0 && !c->recv_ended)
-        pthread_cond_wait(&c->changed, &c->lock);
-    struct parcel *p = c->over ? NULL : queue_pop(&c->inbox);
-    bool broken = c->over || (p == NULL && c->recv_failed);
-    receive(c);
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&c->taken_lock);
+    bool broken = c->taken.count == 0 ? take_inbox(c) : atomic_load_explicit(&c->over, memory_order_relaxed);
+    struct parcel *p = broken ? NULL : queue_pop(&c->taken);
+    pthread_mutex_unlock(&c->taken_lock);
     if (p == NULL)
         return broken ? SL_ERR_CANCELLED : SL_OK;
-    sl_err err = sl_rpc_core_unpack(p->bytes, base->types->input, out, NULL);
+    sl_err err = sl_rpc_core_unpack(p->bytes, arena, base->types->input, out, NULL);
     parcel_free(p);
     return err;
 }
@@ -445,7 +506,7 @@ static sl_err take_request(struct sl_rpc_server_call *c, ProtobufCMessage **out,
         return sl_fail(diag, SL_ERR_CANCELLED, "cancelled");
     if (p == NULL)
         return sl_fail(diag, SL_ERR_INVALID, "the request is missing");
-    sl_err err = sl_rpc_core_unpack(p->bytes, c->base.types->input, out, diag);
+    sl_err err = sl_rpc_core_unpack(p->bytes, NULL, c->base.types->input, out, diag);
     parcel_free(p);
     return err;
 }
@@ -614,7 +675,9 @@ void sl_rpc_server_call_request(struct sl_rpc_server *server)
     c->status_text = grpc_empty_slice();
     atomic_init(&c->refs, 1);
     queue_init(&c->inbox);
+    queue_init(&c->taken);
     queue_init(&c->outbox);
+    pthread_mutex_init(&c->taken_lock, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     grpc_call_details_init(&c->details);

@@ -57,6 +57,9 @@ struct sl_rpc_server {
     struct sl_rpc_tag shutdown_tag;
     atomic_bool draining;
 
+    struct sl_rpc_server_call *wakes; /* calls whose handler is to be woken, see server_call.c; the completion-queue thread's */
+    unsigned put_off;                 /* messages that came since the first of them did */
+
     struct sl_metric *calls_active, *calls_by_status[17], *connections_active, *messages_dropped;
 };
 
@@ -69,6 +72,8 @@ void sl_rpc_server_call_request(struct sl_rpc_server *server);
 void sl_rpc_server_call_execute(struct sl_rpc_server_call *call);
 /* Ends a call that no worker could be found for. */
 void sl_rpc_server_call_refuse(struct sl_rpc_server_call *call);
+/* Wakes the handlers whose waking was put off; on the completion-queue thread. */
+void sl_rpc_server_call_wake_late(struct sl_rpc_server *server);
 /* The server has begun to drain: wakes who waits. server->lock is held. */
 void sl_rpc_server_call_wake_all(struct sl_rpc_server *server);
 struct sl_rpc_server_call **sl_rpc_server_call_next_ready(struct sl_rpc_server_call *call);

@@ -46,6 +46,7 @@ static void *worker_main(void *arg)
     struct sl_rpc_worker *worker = arg;
     struct sl_rpc_worker_pool *pool = worker->pool;
     struct sl_rpc_server_call *call;
+    pthread_setname_np(pthread_self(), "rpc-call");
     pthread_mutex_lock(&pool->lock);
     while ((call = next_call(pool)) != NULL) {
         pthread_mutex_unlock(&pool->lock);

@@ -108,7 +108,14 @@ bool sl_rpc_call_cancelled(struct sl_rpc_call *call)
 sl_err sl_rpc_call_recv(struct sl_rpc_call *call, ProtobufCMessage **out)
 {
     *out = NULL;
-    return call->ops->recv(call, out);
+    return call->ops->recv(call, NULL, out);
+}
+
+sl_err sl_rpc_call_recv_in(struct sl_rpc_call *call, struct sl_rpc_arena *arena, ProtobufCMessage **out)
+{
+    sl_rpc_arena_reset(arena);
+    *out = NULL;
+    return call->ops->recv(call, arena, out);
 }
 
 sl_err sl_rpc_call_send(struct sl_rpc_call *call, const ProtobufCMessage *message, unsigned flags)

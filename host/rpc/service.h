@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "rpc/arena.h"
 
 enum sl_rpc_shape { SL_RPC_UNARY, SL_RPC_SERVER_STREAM, SL_RPC_CLIENT_STREAM, SL_RPC_BIDI };
 
@@ -90,6 +91,8 @@ bool sl_rpc_call_cancelled(struct sl_rpc_call *call);
  * Blocks. SL_ERR_CANCELLED; SL_ERR_INVALID: the message doesn't decode (the handler should return that). Then *out is NULL.
  */
 sl_err sl_rpc_call_recv(struct sl_rpc_call *call, ProtobufCMessage **out);
+/* The same with the message in an arena, which is reset first: the message before is gone and wiped. Not to be freed. */
+sl_err sl_rpc_call_recv_in(struct sl_rpc_call *call, struct sl_rpc_arena *arena, ProtobufCMessage **out);
 
 enum sl_rpc_send_flags {
     SL_RPC_MORE = 1 /* another message follows at once: the transport may hold this one back until then */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sessions installed a second over gRPC on a unix socket, and what one costs sluice-card (the process of its own that the cpu
- * engine runs in) in CPU time. The client runs beside it, on another core where there is one.
+ * engine runs in) in CPU time, and its client. The client runs beside it, on another core where there is one: the sum of both CPU
+ * times is what a machine of few cores is bound by.
+ *
+ *   bench_card_install [stream | openoffload] [rounds]      both, 5 rounds
  *
  *   stream        sluice.card.v1.Card/Program: both lanes of a TLS 1.3 session with their keys, 256 commands a message
  *   openoffload   openoffload.v1.SessionTable/addSession: a session a message, 64 a stream, as its error mask has it
@@ -14,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,7 +29,16 @@
 #include "rpc/message.h"
 #include "sluice/card/v1/card.pb-c.h"
 
-enum { SESSIONS = 100 * 1024, PER_MESSAGE = 256, PER_STREAM = 64, OFFLOAD_THREADS = 2, ROUNDS = 5, KEY_BYTES = 16, IV_BYTES = 12 };
+enum {
+    SESSIONS = 100 * 1024,
+    PER_MESSAGE = 256,
+    PER_STREAM = 64,
+    OFFLOAD_THREADS = 2,
+    ROUNDS_DEFAULT = 5,
+    ROUNDS_MAX = 100,
+    KEY_BYTES = 16,
+    IV_BYTES = 12
+};
 
 static char folder[] = "/tmp/sluice-bench-XXXXXX", socket_path[64], target[80];
 
@@ -52,6 +65,7 @@ static void serve(void)
     sigset_t end;
     int number;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing is left behind by a client that fails */
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     sigprocmask(SIG_BLOCK, &end, NULL);
@@ -295,28 +309,49 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The median of several rounds. Each begins with an empty table, and all but the first with memory that was used before. */
-static void measure(struct sl_rpc_client *client, const char *name, clockid_t server, void (*install)(struct sl_rpc_client *))
+static double median(double *values, size_t count)
 {
-    double rate[ROUNDS], cpu[ROUNDS];
-    for (size_t i = 0; i < ROUNDS; i++) {
-        double used = now_s(server), start = now_s(CLOCK_MONOTONIC);
-        install(client);
-        rate[i] = SESSIONS / (now_s(CLOCK_MONOTONIC) - start);
-        cpu[i] = (now_s(server) - used) * 1e6 / SESSIONS;
-        remove_all(client);
-    }
-    qsort(rate, ROUNDS, sizeof rate[0], by_value);
-    qsort(cpu, ROUNDS, sizeof cpu[0], by_value);
-    printf("{\"name\": \"card.install_per_s.%s\", \"value\": %.0f, \"unit\": \"sessions/s\", \"peer\": null, \"ratio\": null}\n",
-           name, rate[ROUNDS / 2]);
-    printf("{\"name\": \"card.install_cpu_us.%s\", \"value\": %.3f, \"unit\": \"us\", \"peer\": null, \"ratio\": null}\n", name,
-           cpu[ROUNDS / 2]);
-    fprintf(stderr, "%s: %.0f .. %.0f sessions/s in %d rounds of %d\n", name, rate[0], rate[ROUNDS - 1], ROUNDS, SESSIONS);
+    qsort(values, count, sizeof values[0], by_value);
+    return values[count / 2];
 }
 
-int main(void)
+static void report(const char *what, const char *name, const char *unit, double value)
 {
+    printf("{\"name\": \"card.%s.%s\", \"value\": %.3f, \"unit\": \"%s\", \"peer\": null, \"ratio\": null}\n", what, name, value,
+           unit);
+}
+
+struct load {
+    const char *name;
+    void (*install)(struct sl_rpc_client *client);
+};
+static const struct load loads[] = {{"openoffload", install_openoffload}, {"stream", install_stream}};
+
+/* The medians of several rounds. Each begins with an empty table, and all but the first with memory that was used before. */
+static void measure(struct sl_rpc_client *client, const struct load *load, clockid_t server, size_t rounds)
+{
+    double rate[ROUNDS_MAX], server_us[ROUNDS_MAX], client_us[ROUNDS_MAX];
+    for (size_t i = 0; i < rounds; i++) {
+        const double server_used = now_s(server), client_used = now_s(CLOCK_PROCESS_CPUTIME_ID), start = now_s(CLOCK_MONOTONIC);
+        load->install(client);
+        rate[i] = SESSIONS / (now_s(CLOCK_MONOTONIC) - start);
+        client_us[i] = (now_s(CLOCK_PROCESS_CPUTIME_ID) - client_used) * 1e6 / SESSIONS;
+        server_us[i] = (now_s(server) - server_used) * 1e6 / SESSIONS;
+        remove_all(client);
+    }
+    report("install_per_s", load->name, "sessions/s", median(rate, rounds));
+    report("install_cpu_us", load->name, "us", median(server_us, rounds));
+    report("install_client_cpu_us", load->name, "us", median(client_us, rounds));
+    fprintf(stderr, "%s: %.0f .. %.0f sessions/s in %zu rounds of %d; CPU: server %.2f .. %.2f us, client %.2f .. %.2f us\n",
+            load->name, rate[0], rate[rounds - 1], rounds, SESSIONS, server_us[0], server_us[rounds - 1], client_us[0],
+            client_us[rounds - 1]);
+}
+
+int main(int argc, char **argv)
+{
+    const char *only = argc > 1 ? argv[1] : NULL;
+    const size_t wanted = argc > 2 ? strtoul(argv[2], NULL, 10) : ROUNDS_DEFAULT;
+    const size_t rounds = wanted == 0 ? 1 : wanted < ROUNDS_MAX ? wanted : ROUNDS_MAX;
     clockid_t clock;
     int status;
 
@@ -334,8 +369,9 @@ int main(void)
         die("clock_getcpuclockid", strerror(error));
     struct sl_rpc_client *client = connect_client();
     await_server(client);
-    measure(client, "openoffload", clock, install_openoffload);
-    measure(client, "stream", clock, install_stream);
+    for (size_t i = 0; i < sizeof loads / sizeof loads[0]; i++)
+        if (only == NULL || strcmp(only, loads[i].name) == 0)
+            measure(client, &loads[i], clock, rounds);
     sl_rpc_client_free(client);
     kill(server, SIGTERM);
     if (waitpid(server, &status, 0) != server || status != 0)

@@ -19,8 +19,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         &sluice__test__v1__needy__descriptor};
     struct sl_diag diag;
     ProtobufCMessage *message = NULL, *copy = NULL, *again = NULL;
+    struct sl_rpc_arena *arena = NULL;
     char *text = NULL;
-    if (size < 1 || sl_rpc_message_unpack(types[data[0] & 3], data + 1, size - 1, &message, &diag) != SL_OK)
+    if (size < 1)
+        return 0;
+    if (sl_rpc_arena_new(&arena) != SL_OK)
+        abort();
+    sl_err err = sl_rpc_message_unpack(types[data[0] & 3], data + 1, size - 1, &message, &diag);
+    if (sl_rpc_message_unpack_in(arena, types[data[0] & 3], data + 1, size - 1, &again, &diag) != err ||
+        (err == SL_OK && protobuf_c_message_get_packed_size(again) != protobuf_c_message_get_packed_size(message)))
+        abort();
+    again = NULL;
+    sl_rpc_arena_free(arena);
+    if (err != SL_OK)
         return 0;
     if (sl_rpc_message_copy(message, &copy) != SL_OK)
         abort();

@@ -18,6 +18,7 @@ enum {
     IDLE_NS = 1000 * 1000,
     QUIET_NS = 20 * 1000 * 1000, /* sleep when no session is installed: no event can come */
     SNAPSHOT_NS = 2 * 1000 * 1000,
+    SPARE_BATCHES = 16, /* as much as one handler uses: half a megabyte of locked memory with their bookkeeping */
     APPLICATION_DATA = 23
 };
 
@@ -28,6 +29,7 @@ static_assert(SL_CARD_BATCH * sizeof(struct sl_engine_command) <= SL_SECRET_MAX,
 
 struct sl_card_waiter {
     pthread_cond_t done;
+    const struct sl_card_batch *awaited; /* NULL: nobody sleeps; under queue_lock */
 };
 
 struct sl_card_loop {
@@ -40,6 +42,8 @@ struct sl_card_loop {
     pthread_cond_t work;
     struct sl_card_batch *first, **end; /* submitted by handlers */
     bool asleep, stopping;
+    struct sl_card_batch *spare;
+    size_t spare_count;
 
     pthread_mutex_t table_lock;
     struct sl_card_sessions *table;
@@ -50,12 +54,13 @@ struct sl_card_loop {
     struct sl_card_batch *head, **tail; /* taken from the queue, not wholly submitted */
     size_t under_way;                   /* commands that the engine has taken */
     uint64_t commands, swept_s;
+    uint64_t done_ns, done_wall_ns; /* when the completions in hand were fetched */
     bool dead;
 };
 
 /* ---- batches ---- */
 
-sl_err sl_card_batch_new(struct sl_card_batch **out)
+static sl_err batch_new(struct sl_card_batch **out)
 {
     struct sl_card_batch *batch = aligned_alloc(16, (sizeof *batch + 15) & ~(size_t)15);
     void *commands = NULL;
@@ -72,12 +77,51 @@ sl_err sl_card_batch_new(struct sl_card_batch **out)
     return SL_OK;
 }
 
-void sl_card_batch_free(struct sl_card_batch *batch)
+static void batch_free(struct sl_card_batch *batch)
+{
+    sl_secret_free(batch->commands);
+    free(batch);
+}
+
+sl_err sl_card_loop_batch_new(struct sl_card_loop *loop, struct sl_card_batch **out)
+{
+    pthread_mutex_lock(&loop->queue_lock);
+    struct sl_card_batch *batch = loop->spare;
+    if (batch != NULL) {
+        loop->spare = batch->next;
+        loop->spare_count--;
+    }
+    pthread_mutex_unlock(&loop->queue_lock);
+    if (batch == NULL)
+        return batch_new(out);
+    batch->count = 0;
+    *out = batch;
+    return SL_OK;
+}
+
+void sl_card_loop_batch_free(struct sl_card_loop *loop, struct sl_card_batch *batch)
 {
     if (batch == NULL)
         return;
-    sl_secret_free(batch->commands);
-    free(batch);
+    sl_wipe(batch->commands, SL_CARD_BATCH * sizeof *batch->commands);
+    pthread_mutex_lock(&loop->queue_lock);
+    const bool keep = loop->spare_count < SPARE_BATCHES;
+    if (keep) {
+        batch->next = loop->spare;
+        loop->spare = batch;
+        loop->spare_count++;
+    }
+    pthread_mutex_unlock(&loop->queue_lock);
+    if (!keep)
+        batch_free(batch);
+}
+
+static void free_spare(struct sl_card_loop *loop)
+{
+    for (struct sl_card_batch *batch = loop->spare, *next; batch != NULL; batch = next) {
+        next = batch->next;
+        batch_free(batch);
+    }
 }
 
 struct sl_engine_command *sl_card_batch_slot(struct sl_card_batch *batch)
@@ -90,7 +134,7 @@ struct sl_engine_command *sl_card_batch_slot(struct sl_card_batch *batch)
 
 sl_err sl_card_waiter_new(struct sl_card_waiter **out)
 {
-    struct sl_card_waiter *waiter = malloc(sizeof *waiter);
+    struct sl_card_waiter *waiter = calloc(1, sizeof *waiter);
     if (waiter == NULL)
         return SL_ERR_NOMEM;
     pthread_cond_init(&waiter->done, NULL);
@@ -106,17 +150,20 @@ void sl_card_waiter_free(struct sl_card_waiter *waiter)
     free(waiter);
 }
 
-void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *batch, struct sl_card_waiter *waiter)
+void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *const *batches, size_t count,
+                         struct sl_card_waiter *waiter)
 {
-    batch->waiter = waiter;
-    batch->next = NULL;
-    batch->submitted = batch->completed = 0;
-    batch->done = batch->count == 0;
-    if (batch->done)
+    for (size_t i = 0; i < count; i++) {
+        batches[i]->waiter = waiter;
+        batches[i]->next = i + 1 < count ? batches[i + 1] : NULL;
+        batches[i]->submitted = batches[i]->completed = 0;
+        batches[i]->done = false;
+    }
+    if (count == 0)
         return;
     pthread_mutex_lock(&loop->queue_lock);
-    *loop->end = batch;
-    loop->end = &batch->next;
+    *loop->end = batches[0];
+    loop->end = &batches[count - 1]->next;
     bool wake = loop->asleep;
     pthread_mutex_unlock(&loop->queue_lock);
     if (wake)
@@ -126,17 +173,19 @@ void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *batch,
 void sl_card_loop_wait(struct sl_card_loop *loop, const struct sl_card_batch *batch, struct sl_card_waiter *waiter)
 {
     pthread_mutex_lock(&loop->queue_lock);
+    waiter->awaited = batch;
     while (!batch->done)
         pthread_cond_wait(&waiter->done, &loop->queue_lock);
+    waiter->awaited = NULL;
     pthread_mutex_unlock(&loop->queue_lock);
 }
 
-static void batch_done(struct sl_card_loop *loop, struct sl_card_batch *batch)
+/* queue_lock is held: the waiter may free the batch, and itself, right after. */
+static void batch_done(struct sl_card_batch *batch)
 {
-    pthread_mutex_lock(&loop->queue_lock);
     batch->done = true;
-    pthread_cond_broadcast(&batch->waiter->done); /* within the lock: the waiter may free it right after */
-    pthread_mutex_unlock(&loop->queue_lock);
+    if (batch->waiter->awaited == batch)
+        pthread_cond_signal(&batch->waiter->done);
 }
 
 /* ---- time ---- */
@@ -194,8 +243,8 @@ static void installed(struct sl_card_loop *loop, const struct sl_engine_command 
     s->key = c->key;
     s->extra = *extra;
     s->action = c->action;
-    s->installed_ns = mono(loop);
-    s->installed_wall_ns = wall(loop);
+    s->installed_ns = loop->done_ns;
+    s->installed_wall_ns = loop->done_wall_ns;
     if (extra->idle_timeout_s > 0)
         sl_card_sessions_deadline(loop->table, s, s->installed_ns / SL_NS_PER_S + extra->idle_timeout_s + 1);
 }
@@ -263,16 +312,17 @@ static bool own_done(struct sl_card_loop *loop, const struct sl_engine_completio
     return false;
 }
 
+/* touched: batches, some of them more than once. */
 static void finish_batches(struct sl_card_loop *loop, struct sl_card_batch **touched, size_t count)
 {
+    if (count == 0)
+        return;
+    pthread_mutex_lock(&loop->queue_lock);
     for (size_t i = 0; i < count; i++) {
-        struct sl_card_batch *batch = touched[i];
-        bool again = false; /* told already: not to be touched any more */
-        for (size_t k = 0; k < i; k++)
-            again = again || touched[k] == batch;
-        if (!again && batch->completed == batch->count)
-            batch_done(loop, batch);
+        if (touched[i]->completed == touched[i]->count && !touched[i]->done)
+            batch_done(touched[i]);
     }
+    pthread_mutex_unlock(&loop->queue_lock);
 }
 
 static bool take_completions(struct sl_card_loop *loop)
@@ -285,6 +335,8 @@ static bool take_completions(struct sl_card_loop *loop)
     if (n == 0)
         return false;
     loop->under_way -= n;
+    loop->done_ns = mono(loop);
+    loop->done_wall_ns = wall(loop);
     pthread_mutex_lock(&loop->table_lock);
     for (size_t i = 0; i < n; i++) {
         struct sl_card_batch *batch = (struct sl_card_batch *)(uintptr_t)(completions[i].cookie & ~(uint64_t)15);
@@ -325,8 +377,7 @@ static void refuse(struct sl_card_loop *loop, struct sl_card_batch *batch, sl_er
     pthread_mutex_lock(&loop->table_lock);
     command_done(loop, batch, batch->submitted - 1, &completion);
     pthread_mutex_unlock(&loop->table_lock);
-    if (batch->completed == batch->count)
-        batch_done(loop, batch);
+    finish_batches(loop, &batch, 1);
 }
 
 /* What the engine can't know: a session may only transcode with keys, and new keys are of its TLS version. SL_ERR_AGAIN: commands
@@ -674,6 +725,7 @@ void sl_card_loop_stop(struct sl_card_loop *loop)
     pthread_join(loop->thread, NULL);
     sl_engine_close(loop->engine);
     sl_card_sessions_free(loop->table);
+    free_spare(loop);
     pthread_cond_destroy(&loop->work);
     pthread_mutex_destroy(&loop->queue_lock);
     pthread_mutex_destroy(&loop->table_lock);

@@ -44,10 +44,6 @@ struct sl_card_batch {
     bool done;
 };
 
-sl_err sl_card_batch_new(struct sl_card_batch **out);
-/* Not while it is under way. NULL is allowed. */
-void sl_card_batch_free(struct sl_card_batch *batch);
-
 /* Room for one more command in a batch, zeroed. */
 struct sl_engine_command *sl_card_batch_slot(struct sl_card_batch *batch);
 
@@ -91,11 +87,18 @@ void sl_card_loop_stop(struct sl_card_loop *loop);
 
 /* ---- commands ---- */
 
+/* An empty batch. Locked memory is dear to come by: a few that were given back are kept. SL_ERR_NOMEM. */
+sl_err sl_card_loop_batch_new(struct sl_card_loop *loop, struct sl_card_batch **out);
+/* Wipes. Not while it is under way. NULL is allowed. */
+void sl_card_loop_batch_free(struct sl_card_loop *loop, struct sl_card_batch *batch);
+
 sl_err sl_card_waiter_new(struct sl_card_waiter **out);
 void sl_card_waiter_free(struct sl_card_waiter *waiter);
-/* Hands a batch with count commands over, until it is done. */
-void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *batch, struct sl_card_waiter *waiter);
-/* Sleeps until the batch is done. Every batch becomes done. */
+/* Hands batches with at least one command each over, until they are done; they are obeyed in this order. */
+void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *const *batches, size_t count,
+                         struct sl_card_waiter *waiter);
+/* Sleeps until the batch is done. Every batch becomes done, mostly in their order: to wait for the last of several first sleeps
+ * once. One thread waits with a waiter. */
 void sl_card_loop_wait(struct sl_card_loop *loop, const struct sl_card_batch *batch, struct sl_card_waiter *waiter);
 
 /* ---- what the loop knows ---- */

@@ -12,7 +12,7 @@
 #include "card/service/service_impl.h"
 #include "rpc/message.h"
 
-enum { GROUP = 64, ERRORS_MAX = 1 << 17, CLOSED_BURST = 64 };
+enum { GROUP = 64, PIPE_DEPTH = (GROUP + SL_CARD_BATCH) / SL_CARD_BATCH, ERRORS_MAX = 1 << 17, CLOSED_BURST = 64 };
 
 /* ---- addSession ---- */
 
@@ -164,19 +164,18 @@ static sl_err install_group(struct group *g, const struct sl_engine_command *com
     return tell_group(g);
 }
 
-static sl_err add_stream(struct group *g, struct sl_rpc_call *call, struct sl_engine_command *commands,
+static sl_err add_stream(struct group *g, struct sl_rpc_call *call, struct sl_rpc_arena *arena, struct sl_engine_command *commands,
                          struct sl_card_extra *extras, struct sl_diag *diag)
 {
     for (;;) {
         ProtobufCMessage *message = NULL;
-        sl_err err = sl_rpc_call_recv(call, &message);
+        sl_err err = sl_rpc_call_recv_in(call, arena, &message);
         if (err)
             return sl_fail(diag, err, "sessions: %s", sl_err_str(err));
         if (message != NULL)
             collect(g, commands, extras, (const Openoffload__V1__SessionRequest *)message);
         if ((g->count == GROUP || (message == NULL && g->count > 0)) && install_group(g, commands, extras) != SL_OK)
             err = sl_fail(diag, SL_ERR_NOMEM, "out of memory");
-        sl_rpc_message_free(message);
         if (err || message == NULL)
             return err;
     }
@@ -201,19 +200,20 @@ static SL_CARD_HANDLER(add_session)
     struct group *g = calloc(1, sizeof *g);
     struct sl_engine_command *commands = calloc(GROUP, sizeof *commands); /* without keys */
     struct sl_card_extra *extras = calloc(GROUP, sizeof *extras);
+    struct sl_rpc_arena *arena = NULL;
     sl_err err = sl_card_authorise(s, call, diag);
     (void)request;
 
     if (err)
         goto Exit;
-    if (g == NULL || commands == NULL || extras == NULL ||
-        sl_card_pipe_new(s->loop, SL_CARD_PIPE_DEPTH_MAX, take_status, g, &g->pipe) != SL_OK) {
+    if (g == NULL || commands == NULL || extras == NULL || sl_rpc_arena_new(&arena) != SL_OK ||
+        sl_card_pipe_new(s->loop, PIPE_DEPTH, take_status, g, &g->pipe) != SL_OK) {
         err = sl_fail(diag, SL_ERR_NOMEM, "out of memory");
         goto Exit;
     }
     g->s = s;
     g->response = (Openoffload__V1__AddSessionResponse *)response;
-    err = add_stream(g, call, commands, extras, diag);
+    err = add_stream(g, call, arena, commands, extras, diag);
     if (!err && set_time(&g->response->starttime, clock->wall_ns(clock->arg)) != SL_OK)
         err = sl_fail(diag, SL_ERR_NOMEM, "out of memory");
 Exit:
@@ -222,6 +222,7 @@ Exit:
     free(g);
     free(commands);
     free(extras);
+    sl_rpc_arena_free(arena);
     return err;
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Commands of one handler on their way through the loop: a few batches, filled one after the other, so that the handler prepares
- * commands while the engine obeys earlier ones. Results come back in order, on the handler's thread, from slot and flush.
+ * commands while the engine obeys earlier ones. Full batches are handed over several at a time: a thread that is woken costs more
+ * than a command. Results come back in order, on the handler's thread, from slot and flush.
  */
 #pragma once
 
 #include "card/service/loop.h"
 
-enum { SL_CARD_PIPE_DEPTH_MAX = 8 }; /* batches */
+enum { SL_CARD_PIPE_DEPTH_MAX = 16 }; /* batches */
 
 struct sl_card_pipe;
 

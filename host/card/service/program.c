@@ -183,23 +183,22 @@ static sl_err answer(struct sl_rpc_call *call, struct sl_card_pipe *pipe, struct
     return err ? sl_fail(diag, err, "results: %s", sl_err_str(err)) : SL_OK;
 }
 
+/* The messages lie in the arena, which wipes them. */
 static sl_err obey_stream(struct sl_rpc_call *call, struct sl_card_pipe *pipe, struct sl_card_hasher *hasher,
-                          struct results *results, struct sl_diag *diag)
+                          struct sl_rpc_arena *arena, struct results *results, struct sl_diag *diag)
 {
-    sl_err err;
-    do {
+    for (;;) {
         ProtobufCMessage *message = NULL;
-        if ((err = sl_rpc_call_recv(call, &message)) != SL_OK) {
-            sl_fail(diag, err, "commands: %s", sl_err_str(err));
-            break;
-        }
+        sl_err err = sl_rpc_call_recv_in(call, arena, &message);
+        if (err)
+            return sl_fail(diag, err, "commands: %s", sl_err_str(err));
         if (message == NULL) /* the client has finished */
-            break;
-        err = answer(call, pipe, hasher, (Sluice__Card__V1__Commands *)message, results, diag);
-        sl_card_wipe_commands((Sluice__Card__V1__Commands *)message);
-        sl_rpc_message_free(message);
-    } while (!err);
-    return err;
+            return SL_OK;
+        err = answer(call, pipe, hasher, (const Sluice__Card__V1__Commands *)message, results, diag);
+        sl_rpc_arena_reset(arena); /* the next message may be long in coming */
+        if (err)
+            return err;
+    }
 }
 
 SL_CARD_HANDLER(sl_card_program)
@@ -207,6 +206,7 @@ SL_CARD_HANDLER(sl_card_program)
     struct sl_card_service *s = arg;
     struct sl_card_pipe *pipe = NULL;
     struct sl_card_hasher *hasher = NULL;
+    struct sl_rpc_arena *arena = NULL;
     struct results results = {.message = SLUICE__CARD__V1__RESULTS__INIT};
     (void)request;
     (void)response;
@@ -217,10 +217,11 @@ SL_CARD_HANDLER(sl_card_program)
     if (err)
         return err;
     if (sl_card_pipe_new(s->loop, SL_CARD_PIPE_DEPTH_MAX, take_result, &results, &pipe) != SL_OK ||
-        sl_card_hasher_new(&hasher) != SL_OK)
+        sl_card_hasher_new(&hasher) != SL_OK || sl_rpc_arena_new(&arena) != SL_OK)
         err = sl_fail(diag, SL_ERR_NOMEM, "out of memory");
     else
-        err = obey_stream(call, pipe, hasher, &results, diag);
+        err = obey_stream(call, pipe, hasher, arena, &results, diag);
+    sl_rpc_arena_free(arena);
     sl_card_hasher_free(hasher);
     sl_card_pipe_free(pipe);
     free_results(&results);

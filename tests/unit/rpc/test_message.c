@@ -15,11 +15,31 @@
 #define KINDS (&sluice__test__v1__kinds__descriptor)
 #define NEEDY (&sluice__test__v1__needy__descriptor)
 
+static void same_bytes(const ProtobufCMessage *a, const ProtobufCMessage *b)
+{
+    const size_t len = protobuf_c_message_get_packed_size(a);
+    uint8_t *bytes = malloc(2 * len + 1);
+    assert_non_null(bytes);
+    assert_int_equal(protobuf_c_message_get_packed_size(b), len);
+    protobuf_c_message_pack(a, bytes);
+    protobuf_c_message_pack(b, bytes + len);
+    assert_memory_equal(bytes, bytes + len, len);
+    free(bytes);
+}
+
+/* Both ways: into memory of its own, and into an arena. */
 static sl_err unpack(const ProtobufCMessageDescriptor *type, const char *bytes, size_t len, struct sl_diag *diag)
 {
-    ProtobufCMessage *message = NULL;
+    struct sl_rpc_arena *arena = NULL;
+    ProtobufCMessage *message = NULL, *in_arena = NULL;
     sl_err err = sl_rpc_message_unpack(type, (const uint8_t *)bytes, len, &message, diag);
     assert_true((err == SL_OK) == (message != NULL));
+    assert_int_equal(sl_rpc_arena_new(&arena), SL_OK);
+    assert_int_equal(sl_rpc_message_unpack_in(arena, type, (const uint8_t *)bytes, len, &in_arena, NULL), err);
+    assert_true((err == SL_OK) == (in_arena != NULL));
+    if (err == SL_OK)
+        same_bytes(message, in_arena);
+    sl_rpc_arena_free(arena);
     sl_rpc_message_free(message);
     return err;
 }
@@ -137,6 +157,40 @@ static void test_copy_and_assign(void **state)
     sl_rpc_message_free(NULL);
 }
 
+static void test_arena(void **state)
+{
+    static const size_t SIZES[] = {0, 1, 15, 16, 17, 4096, 100000, 3, 2000000, 64};
+    enum { COUNT = sizeof SIZES / sizeof SIZES[0] };
+    static const uint8_t zero[64];
+    struct sl_rpc_arena *arena = NULL;
+    uint8_t *piece[COUNT];
+    (void)state;
+    assert_int_equal(sl_rpc_arena_new(&arena), SL_OK);
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            piece[i] = sl_rpc_arena_take(arena, SIZES[i]);
+            assert_non_null(piece[i]);
+            assert_int_equal((uintptr_t)piece[i] % _Alignof(max_align_t), 0);
+            memset(piece[i], (int)(i + 1), SIZES[i]);
+        }
+        for (size_t i = 0; i < COUNT; i++) /* none overlaps another */
+            for (size_t k = 0; k < SIZES[i]; k++)
+                assert_int_equal(piece[i][k], i + 1);
+        sl_rpc_arena_reset(arena);
+    }
+    assert_null(sl_rpc_arena_take(arena, SIZE_MAX));
+    /* G13: what is taken back is wiped. The block stays, so the same bytes come again. */
+    sl_rpc_arena_free(arena);
+    assert_int_equal(sl_rpc_arena_new(&arena), SL_OK);
+    piece[0] = sl_rpc_arena_take(arena, sizeof zero);
+    memset(piece[0], 0xa5, sizeof zero);
+    sl_rpc_arena_reset(arena);
+    assert_ptr_equal(sl_rpc_arena_take(arena, sizeof zero), piece[0]);
+    assert_memory_equal(piece[0], zero, sizeof zero);
+    sl_rpc_arena_free(arena);
+    sl_rpc_arena_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_submessages_are_limited),
         cmocka_unit_test(test_copy_and_assign),
+        cmocka_unit_test(test_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
