@@ -63,8 +63,8 @@ class Card:
 
     def start(self, *arguments):
         """It plays the capture as soon as so many sessions are installed."""
-        # XRT's emulation gives the program a session of its own, so the program itself says who it is.
-        self.folder.joinpath("tmp").mkdir(exist_ok=True)
+        self.folder.joinpath("tmp").mkdir(exist_ok=True)  # the emulation's files, which are to go away with the lab
+        # The emulation gives the program a session of its own, so the program itself says who it is.
         words = ["sh", "-c", 'echo $$ >"$0"; exec "$@"', self.pid_path, *self.command(*arguments)]
         if self.card == "sim":
             words.insert(0, needed(xrt_run()))
