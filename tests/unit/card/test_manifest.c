@@ -187,6 +187,23 @@ static void test_sizes(void **state)
     assert_int_equal(bits_compare(bits), COUNT(sizes));
 }
 
+/* A file that begins in another way is no xclbin, whatever the manifest says of it. */
+static void test_magic(void **state)
+{
+    char folder[BITS_PATH];
+    (void)state;
+
+    for (size_t i = 0; i < 8; i++) {
+        bits->xclbin[i] ^= 1;
+        json_t *manifest = bits_manifest(bits, "sim", "host");
+        write_tree(manifest, 0, folder);
+        json_decref(manifest);
+        expect(folder, BITS_FILE, bits->public_key, SL_ERR_INVALID, "is no xclbin");
+        bits->xclbin[i] ^= 1;
+    }
+    assert_int_equal(bits_compare(bits), 0);
+}
+
 static void test_unsigned(void **state)
 {
     char folder[BITS_PATH];
@@ -596,10 +613,10 @@ static void test_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),     cmocka_unit_test(test_sealed),     cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_unsigned), cmocka_unit_test(test_trees),      cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_texts),    cmocka_unit_test(test_signatures), cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_files),    cmocka_unit_test(test_named),
+        cmocka_unit_test(test_good),     cmocka_unit_test(test_sealed),   cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_magic),    cmocka_unit_test(test_unsigned), cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_versions), cmocka_unit_test(test_texts),    cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_keys),     cmocka_unit_test(test_files),    cmocka_unit_test(test_named),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }
