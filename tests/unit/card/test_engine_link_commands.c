@@ -22,10 +22,10 @@ static struct sl_engine *open_link(const struct engine_opener *self, uint32_t se
 }
 
 /* Rings of a usual size, and so small that everything waits for everything. */
-static struct native_link_options usual = {.sessions = 64},
+static struct native_link_options usual = {.sessions = 64, .ring_lines = 1024},
                                   narrow = {.sessions = 64, .command_entries = 64, .event_entries = 16, .ring_lines = 256};
-static const struct engine_opener kernels = {.open = open_link, .arg = &usual, .frames = 3000},
-                                  kernels_narrow = {.open = open_link, .arg = &narrow, .frames = 600};
+static const struct engine_opener kernels = {.open = open_link, .arg = &usual, .frames = 1500},
+                                  kernels_narrow = {.open = open_link, .arg = &narrow, .frames = 400};
 
 int main(void)
 {
