@@ -367,6 +367,12 @@ static sl_err take_answer(struct link_engine *e, struct job *job, const struct c
     return SL_OK;
 }
 
+static bool is_of_command(const uint8_t *entry, const struct card_completion *c)
+{
+    const struct card_command *command = (const struct card_command *)(const void *)entry;
+    return c->sequence == command->sequence && c->opcode == command->opcode && c->lane == command->lane;
+}
+
 /* The entry of a command that is completed held keys. */
 static void take_completions(struct link_engine *e, uint64_t now)
 {
@@ -378,11 +384,13 @@ static void take_completions(struct link_engine *e, uint64_t now)
         if (__atomic_load_n((uint32_t *)(void *)(from + offsetof(struct card_completion, valid)), __ATOMIC_ACQUIRE) != number)
             return;
         memcpy(&c, from, sizeof(c));
-        sl_wipe(r->commands + (size_t)entry * card_command_bytes, card_command_bytes);
         struct job *job = &e->jobs[e->job_first % JOBS];
-        const sl_err err = c.sequence == number ? take_answer(e, job, &c)
-                                                : sl_fail(&e->fault, SL_ERR_UNAVAILABLE, "completion %u of the card is numbered %u",
-                                                          number, c.sequence);
+        const sl_err err = is_of_command(r->commands + (size_t)entry * card_command_bytes, &c)
+                               ? take_answer(e, job, &c)
+                               : sl_fail(&e->fault, SL_ERR_UNAVAILABLE,
+                                         "completion %u of the card is of command %u, number %u: it and the host disagree", number,
+                                         c.opcode, c.sequence);
+        sl_wipe(r->commands + (size_t)entry * card_command_bytes, card_command_bytes);
         if (err != SL_OK) {
             die(e, err);
             return;
