@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""dist/: systemd takes the units and finds them tight, users and groups are made as the units want them, and what sluice-card.env
-offers is what sluice-card understands. The programs are $SLUICED and $SLUICE_CARD."""
+"""dist/: systemd takes the units and finds them tight, users and groups are made as the units want them, what sluice-card.env offers
+is what sluice-card understands, and an operator's settings outlive an installation. The programs are $SLUICED and $SLUICE_CARD, of
+the build in $SLUICE_BUILD."""
 import configparser
 import os
 import pathlib
@@ -17,8 +18,9 @@ PROGRAMS = {"sluiced": os.environ["SLUICED"], "sluice-card": os.environ["SLUICE_
 EXPOSURE_MAX = {"sluiced": 22, "sluice-card": 20}  # tenths, as systemd-analyze security has them
 
 
-def run(*command):
-    return subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def run(*command, **environment):
+    return subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          env=os.environ | environment)
 
 
 def unit_text(name):
@@ -81,6 +83,19 @@ class Dist(unittest.TestCase):
                 self.assertIn(group, members)
         self.assertIn("sluice", members["sluice-card"], "sluiced uses the card")
         self.assertNotIn("sluice-card", members["sluice"], "and not the other way round")
+
+    def test_install(self):
+        settings = self.folder / "etc/sluice"
+        installed = {"host/cli": ("sluiced.service", "sluiced.yaml"), "host/card/service": ("sluice-card.service", "sluice-card.env")}
+        for again in (False, True):
+            for folder, (unit, own) in installed.items():
+                script = pathlib.Path(os.environ["SLUICE_BUILD"]) / folder / "cmake_install.cmake"
+                done = run("cmake", "-D", "CMAKE_INSTALL_PREFIX=/usr/local", "-P", script, DESTDIR=str(self.folder))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertTrue((self.folder / "usr/local/lib/systemd/system" / unit).is_file())
+                expected = b"mine" if again else (ROOT / "dist" / own).read_bytes()
+                self.assertEqual((settings / own).read_bytes(), expected)
+                (settings / own).write_bytes(b"mine")
 
     def start_line(self, options):
         """As the unit starts it, but for the socket and its group, which are not there."""
