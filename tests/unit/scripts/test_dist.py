@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""dist/: systemd takes the units and finds them tight, users and groups are made as the units want them, what sluice-card.env offers
-is what sluice-card understands, and an operator's settings outlive an installation. The programs are $SLUICED and $SLUICE_CARD, of
-the build in $SLUICE_BUILD."""
+"""dist/: systemd takes the units and finds them tight, users and groups are made as the units want them, what sluice-card.env
+offers is what sluice-card understands, and an operator's settings outlive an installation. The programs are $SLUICED and
+$SLUICE_CARD, of the build in $SLUICE_BUILD."""
 import configparser
 import os
 import pathlib
@@ -86,7 +86,8 @@ class Dist(unittest.TestCase):
 
     def test_install(self):
         settings = self.folder / "etc/sluice"
-        installed = {"host/cli": ("sluiced.service", "sluiced.yaml"), "host/card/service": ("sluice-card.service", "sluice-card.env")}
+        installed = {"host/cli": ("sluiced.service", "sluiced.yaml"),
+                     "host/card/service": ("sluice-card.service", "sluice-card.env")}
         for again in (False, True):
             for folder, (unit, own) in installed.items():
                 script = pathlib.Path(os.environ["SLUICE_BUILD"]) / folder / "cmake_install.cmake"
