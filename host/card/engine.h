@@ -112,8 +112,8 @@ struct sl_engine_command {
                         drop */
     uint16_t number; /* rule */
     struct sl_engine_flow_key key;               /* install */
-    struct session_state state[SL_ENGINE_LANES]; /* install; keys.flow is set by the engine */
-    struct key_set keys;                         /* keys */
+    struct session_state state[SL_ENGINE_LANES]; /* install; keys.flow is set by the engine, open_h and seal_h are not */
+    struct key_set keys;                         /* keys; H = E(K, 0) as in state: a card does not reckon it */
     struct card_rule rule;                       /* rule; valid = 0 removes it */
 };
 

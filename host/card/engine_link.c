@@ -63,6 +63,7 @@ struct link_engine {
     struct sl_card_link *link;
     struct sl_link_sessions *sessions;
     struct sl_mirror_open *mirror;
+    struct sl_mirror_open_counters mirror_base; /* as of the last reset */
     struct link_lane lane[SL_ENGINE_LANES];
     uint32_t room, seal_limit, rules;
 
@@ -203,6 +204,7 @@ static sl_err remove_session(struct link_engine *e, uint32_t index, struct job *
 {
     struct sl_link_plan plan;
     sl_link_sessions_remove(e->sessions, index, &plan);
+    sl_mirror_open_session(e->mirror, index, 0, NULL); /* half records of it give way */
     write_tables(e, job, &plan);
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
         simple_command(e, job, card_remove, i, index);
@@ -317,6 +319,7 @@ static void begin_counting(struct link_engine *e)
         *l = (struct link_lane){.to_card = l->to_card, .from_card = l->from_card, .mirror = l->mirror, .asking = l->asking};
     }
     sl_mirror_open_reset(e->mirror);
+    sl_mirror_open_counters(e->mirror, &e->mirror_base);
 }
 
 static void end_job(struct link_engine *e, const struct job *job)
@@ -641,9 +644,9 @@ static void link_counters(const struct sl_engine *engine, struct sl_engine_count
         out->lost += e->dead ? open_frames(l) : 0;
     }
     sl_mirror_open_counters(e->mirror, &mirror);
-    out->mirrored_records = mirror.verified;
-    out->mirror_refused = mirror.refused;
-    out->mirror_lost = mirror.lost;
+    out->mirrored_records = mirror.verified - e->mirror_base.verified;
+    out->mirror_refused = mirror.refused - e->mirror_base.refused;
+    out->mirror_lost = mirror.lost - e->mirror_base.lost;
     out->events = e->events;
     out->events_lost = e->events_lost;
     out->sessions = sl_link_sessions_count(e->sessions);

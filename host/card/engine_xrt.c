@@ -27,7 +27,7 @@
 
 enum {
     LOAD_MS = 60000, /* a board takes some seconds */
-    CLOSE_MS = 5000, /* the worker wipes the card if the engine could not */
+    CLOSE_MS = 10000, /* the worker wipes the card if the engine could not */
     LOOK_US = 1000,  /* between two looks at the socket */
     SESSIONS_STEP = 64
 };
@@ -241,6 +241,19 @@ static sl_err open_worker(struct xrt_link *x, const struct sl_engine_options *op
     return err;
 }
 
+/* XRT compares an xclbin with the shell of a card; emulation takes anything, and so might it do with what is only a simulation's.
+ */
+static sl_err check_board(const struct sl_card_manifest *manifest, struct sl_diag *diag)
+{
+    const bool simulated = strcmp(manifest->board, "sim") == 0, emulates = getenv("XCL_EMULATION_MODE") != NULL;
+    if (simulated == emulates)
+        return SL_OK;
+    return sl_fail(diag, SL_ERR_UNSUPPORTED,
+                   simulated ? "this xclbin is the simulated card's: XRT would look for a real one; start this with sluice-xrt-run"
+                             : "this xclbin is made for a %s, and XRT is told to emulate a card: unset XCL_EMULATION_MODE",
+                   manifest->board);
+}
+
 sl_err sl_engine_open_xrt(const struct sl_engine_options *options, struct sl_engine **out, struct sl_diag *diag)
 {
     struct sl_card_manifest manifest;
@@ -257,6 +270,11 @@ sl_err sl_engine_open_xrt(const struct sl_engine_options *options, struct sl_eng
         err = sl_card_manifest_load(options->xclbin, options->public_key, &manifest, &xclbin, &bytes, diag);
     if (err != SL_OK)
         return err;
+    err = check_board(&manifest, diag);
+    if (err != SL_OK) {
+        close(xclbin);
+        return err;
+    }
     struct xrt_link *x = calloc(1, sizeof(*x));
     if (x == NULL) {
         close(xclbin);

@@ -41,7 +41,7 @@ enum {
     YIELD_US = 2000,
     SLEEP_MIN_US = 50,
     SLEEP_MAX_US = 1000,
-    WIPE_MS = 3000
+    WIPE_MS = 8000
 };
 
 #define FOR_EVER UINT64_MAX

@@ -14,7 +14,7 @@
 static struct sl_engine *open_link(uint32_t sessions, uint32_t seal_limit)
 {
     const struct native_link_options link = {.sessions = (sessions + 63) / 64 * 64};
-    const struct sl_engine_options options = {.sessions = sessions, .seal_limit = seal_limit};
+    const struct sl_engine_options options = {.sessions = sessions, .seal_limit = seal_limit, .dead_after_ms = 60000};
     struct sl_engine *engine;
     assert_int_equal(sl_engine_open_link(native_link_new(&link), &options, &engine, NULL), SL_OK);
     return engine;
