@@ -43,8 +43,9 @@ struct sl_card_link_operations {
     void (*turn)(struct sl_card_link *link);
     /* False: the card, or who serves it, is gone for good; diag says why. Quick: asked at every poll. */
     bool (*alive)(struct sl_card_link *link, struct sl_diag *diag);
-    /* Ends it all: keys are wiped on the card, if anybody is there to do it, and what was in the memory, too; then it is freed. */
-    void (*close)(struct sl_card_link *link);
+    /* Ends it all and frees the memory; what was in it is wiped. clean: no session is installed; else all keys are wiped on the
+     * card, if anybody is there to do it. */
+    void (*close)(struct sl_card_link *link, bool clean);
 };
 
 struct sl_card_link {

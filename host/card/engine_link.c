@@ -33,13 +33,15 @@ enum {
     RECEIVE_MAX = 64,
     DEAD_AFTER_MS = 800,
     OPEN_MS = 10000, /* for the first answers */
+    CLEAN_MS = 1000, /* for the last ones, */
+    CLEAN_SESSIONS = 256,
     TOTALS_US = 500,
     TICK_CYCLES = 1 << 24
 };
 
 _Static_assert(COMMANDS_OF_JOB + JOBS_OF_ENGINE <= 64, "the least that card_link.h says");
 
-enum purpose { OF_HOST, OF_VERSION, OF_TOTAL };
+enum purpose { OF_HOST, OF_ENGINE, OF_TOTAL };
 
 /* What becomes one completion. */
 struct job {
@@ -356,7 +358,7 @@ static sl_err take_answer(struct link_engine *e, struct job *job, const struct c
     if (job->purpose == OF_TOTAL) {
         l->asking = false;
         l->dropped = c->value[1];
-    } else if (job->purpose == OF_VERSION && c->opcode == card_no_op) {
+    } else if (job->purpose == OF_ENGINE && c->opcode == card_no_op) {
         e->rules = (uint32_t)c->value[2];
         if (c->value[0] != card_interface_version || c->value[1] < e->room || c->value[2] > SL_ENGINE_RULES) {
             return sl_fail(&e->fault, SL_ERR_UNSUPPORTED,
@@ -436,7 +438,7 @@ static void ask(struct link_engine *e, uint64_t now)
         simple_command(e, begin_job(e, OF_TOTAL), card_counters, i, card_total_dropped);
     }
     if (e->sent == e->completed && now - e->moved_ns > e->dead_after_ns / 8)
-        simple_command(e, begin_job(e, OF_VERSION), card_no_op, 0, 0);
+        simple_command(e, begin_job(e, OF_ENGINE), card_no_op, 0, 0);
 }
 
 static void poll_card(struct link_engine *e)
@@ -679,10 +681,33 @@ static bool wait_jobs(struct link_engine *e)
     return !e->dead && e->job_first == e->job_next;
 }
 
+/* Removes the sessions that are left, if they are few and the card is quick; what else comes of it nobody wants any more. */
+static bool remove_all(struct link_engine *e)
+{
+    const uint64_t end = mono_ns() + (uint64_t)CLEAN_MS * SL_NS_PER_MS;
+    struct sl_engine_result r;
+    struct sl_engine_mirror m;
+    uint32_t index;
+    if (e->sessions == NULL || sl_link_sessions_count(e->sessions) > CLEAN_SESSIONS)
+        return false;
+    while (!e->dead && mono_ns() < end) {
+        e->job_fetch = e->job_first;
+        if (!job_room(e, 1, COMMANDS_OF_JOB))
+            poll_card(e);
+        else if (sl_link_sessions_any(e->sessions, &index) == SL_OK)
+            remove_session(e, index, begin_job(e, OF_ENGINE));
+        else if (e->job_first == e->job_next)
+            return true;
+        while (link_receive(&e->head, &r, 1) != 0 || link_mirrored(&e->head, &m, 1) != 0)
+            ;
+    }
+    return false;
+}
+
 static void link_close(struct sl_engine *engine)
 {
     struct link_engine *e = link_engine(engine);
-    e->link->operations->close(e->link);
+    e->link->operations->close(e->link, remove_all(e));
     sl_link_sessions_free(e->sessions);
     sl_mirror_open_free(e->mirror);
     free(e);
@@ -701,7 +726,7 @@ static const struct sl_engine_operations operations = {.close = link_close,
 /* First of all: is it a card that we know, and do its tables hash as ours do? */
 static sl_err greet(struct link_engine *e, struct sl_diag *diag)
 {
-    struct job *job = begin_job(e, OF_VERSION);
+    struct job *job = begin_job(e, OF_ENGINE);
     simple_command(e, job, card_no_op, 0, 0);
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         struct card_command *c = begin_command(e, job, card_hash_seed, i, 0);
@@ -722,17 +747,17 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
     const uint32_t seal_limit = options->seal_limit;
     if (r->command_entries < COMMANDS_OF_JOB + JOBS_OF_ENGINE) {
         const uint32_t entries = r->command_entries;
-        link->operations->close(link);
+        link->operations->close(link, true);
         return sl_fail(diag, SL_ERR_INVALID, "a ring of %u commands is too small", entries);
     }
     if (seal_limit != 0 && (seal_limit < SL_CARD_SEAL_LIMIT_LEAST || seal_limit > SL_CARD_SEAL_LIMIT_DEFAULT)) {
-        link->operations->close(link);
+        link->operations->close(link, true);
         return sl_fail(diag, SL_ERR_INVALID, "a seal limit of %u records is not between %d and %d", seal_limit,
                        SL_CARD_SEAL_LIMIT_LEAST, SL_CARD_SEAL_LIMIT_DEFAULT);
     }
     struct link_engine *e = calloc(1, sizeof(*e));
     if (e == NULL) {
-        link->operations->close(link);
+        link->operations->close(link, true);
         return sl_fail(diag, SL_ERR_NOMEM, "no memory for the card's engine");
     }
     e->head.operations = &operations;

@@ -26,9 +26,9 @@
 #include "card/xrt_area.h"
 
 enum {
-    LOAD_MS = 60000, /* a board takes some seconds */
+    LOAD_MS = 60000,  /* a board takes some seconds */
     CLOSE_MS = 10000, /* the worker wipes the card if the engine could not */
-    LOOK_US = 1000,  /* between two looks at the socket */
+    LOOK_US = 1000,   /* between two looks at the socket */
     SESSIONS_STEP = 64
 };
 
@@ -110,9 +110,11 @@ static bool xrt_alive(struct sl_card_link *link, struct sl_diag *diag)
     return hear(x, MSG_DONTWAIT, diag);
 }
 
-static void xrt_close(struct sl_card_link *link)
+static void xrt_close(struct sl_card_link *link, bool clean)
 {
     struct xrt_link *x = xrt_link(link);
+    if (x->socket >= 0 && clean)
+        (void)!send(x->socket, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (x->socket >= 0)
         close(x->socket); /* the worker sees it */
     end_worker(x, CLOSE_MS);
@@ -288,7 +290,7 @@ sl_err sl_engine_open_xrt(const struct sl_engine_options *options, struct sl_eng
     err = open_worker(x, options, path, xclbin, diag);
     close(xclbin);
     if (err != SL_OK) {
-        xrt_close(&x->head);
+        xrt_close(&x->head, true);
         return err;
     }
     return sl_engine_open_link(&x->head, options, out, diag);

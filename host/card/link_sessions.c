@@ -68,6 +68,17 @@ sl_err sl_link_sessions_find(const struct sl_link_sessions *s, uint64_t flow, ui
     return SL_OK;
 }
 
+sl_err sl_link_sessions_any(const struct sl_link_sessions *s, uint32_t *index)
+{
+    for (uint32_t i = 0; i < s->room && s->count > 0; i++) {
+        if (s->entries[i].flow != 0) {
+            *index = i;
+            return SL_OK;
+        }
+    }
+    return SL_ERR_NOT_FOUND;
+}
+
 /* ---- all of them ---- */
 
 static void forget_all(struct sl_link_sessions *s)

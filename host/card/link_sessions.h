@@ -41,4 +41,6 @@ sl_err sl_link_sessions_change(struct sl_link_sessions *s, uint32_t index, uint8
 
 /* SL_ERR_NOT_FOUND, and *index unchanged. */
 sl_err sl_link_sessions_find(const struct sl_link_sessions *s, uint64_t flow, uint32_t *index);
+/* One that is there. SL_ERR_NOT_FOUND: none is. */
+sl_err sl_link_sessions_any(const struct sl_link_sessions *s, uint32_t *index);
 uint32_t sl_link_sessions_count(const struct sl_link_sessions *s);

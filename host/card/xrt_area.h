@@ -5,7 +5,8 @@
  * that positions and numbers are the same on both sides.
  *
  * Beside it there is a socket. The worker says one byte on it, when the card is ready; or a sentence, why it is not, and ends. The
- * engine says nothing: its end of the socket closes when it is done, however it ends.
+ * engine's end of it closes when it is done, however it ends. One byte before that says that the card holds no keys any more;
+ * without it the worker wipes them.
  */
 #pragma once
 

@@ -13,9 +13,22 @@
 
 enum { SESSIONS = 600 };
 
-unsigned engine_traces_factor(unsigned longer)
+#if defined(__SANITIZE_ADDRESS__)
+#define SLOWED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLOWED true
+#endif
+#endif
+#ifndef SLOWED
+#define SLOWED false
+#endif
+
+void engine_traces_measure(struct engine_under_test *t, bool kernels)
 {
-    return getenv("SLUICE_LONG") != NULL ? longer : 1;
+    const bool slow = kernels && SLOWED, longer = getenv("SLUICE_LONG") != NULL;
+    t->seeds = (slow ? 2 : 8) * (longer ? 20 : 1);
+    t->packets = slow && !longer ? 500 : 1500;
 }
 
 static struct engine_check_result run(const struct engine_under_test *t, const struct engine_check_options *o)
@@ -40,10 +53,10 @@ void engine_traces_harsh(const struct engine_under_test *t)
 {
     static const unsigned batches[] = {1, 7, 32, 200};
     struct engine_check_result all = {0};
-    for (unsigned seed = 0; seed < 8 * t->factor; seed++) {
+    for (unsigned seed = 0; seed < t->seeds; seed++) {
         struct engine_check_options o = {.seed = seed, .batch = batches[seed % 4], .rules = seed % 2 == 0};
         for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-            o.trace[i] = trace_options_harsh(8 + seed % 3 * 20, 1500);
+            o.trace[i] = trace_options_harsh(8 + seed % 3 * 20, t->packets);
         const struct engine_check_result r = run(t, &o);
         expect_none_stalled(&r);
         all.frames += r.frames;
@@ -56,6 +69,8 @@ void engine_traces_harsh(const struct engine_under_test *t)
     }
     print_message("%llu frames, %llu of them overtaken by the end of their keys, %llu bytes mirrored\n",
                   (unsigned long long)all.frames, (unsigned long long)all.squashed, (unsigned long long)all.text_bytes);
+    if (t->seeds < 8)
+        return;
     /* Nothing of what may happen stayed away. */
     for (unsigned reason = model_reason_not_ip; reason < model_reason_end; reason++) {
         const bool is_one = reason <= model_reason_port_error || (reason >= model_reason_rule && reason <= model_reason_protocol) ||
@@ -72,7 +87,7 @@ void engine_traces_corners(const struct engine_under_test *t)
 {
     struct trace_options corner[6];
     for (unsigned i = 0; i < 6; i++)
-        corner[i] = trace_options_harsh(6, 1500 * t->factor);
+        corner[i] = trace_options_harsh(6, t->packets);
     corner[0].segment_max = 9000;
     corner[1].segment_max = 17;
     corner[1].record_max = 40;
@@ -96,7 +111,7 @@ void engine_traces_G3_seal_limit(const struct engine_under_test *t)
 {
     struct engine_check_options o = {.seed = 77, .batch = 32, .seal_limit = 700};
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-        o.trace[i] = (struct trace_options){.sessions = 4, .packets = 4000 * t->factor, .record_max = 64};
+        o.trace[i] = (struct trace_options){.sessions = 4, .packets = 4000, .record_max = 64};
     const struct engine_check_result r = run(t, &o);
     assert_true(r.reasons[model_reason_seal_limit] > 0);
 }

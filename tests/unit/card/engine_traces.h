@@ -9,7 +9,8 @@
 
 struct engine_under_test {
     struct sl_engine *(*open)(uint32_t sessions, uint32_t seal_limit);
-    unsigned factor; /* so many times the usual number of traces */
+    unsigned seeds;   /* of the harsh traffic; with 8 or more everything that may happen must have happened */
+    unsigned packets; /* of each trace */
 };
 
 /* Genuine and hostile traffic of all kinds; batches of several sizes, with and without rules. */
@@ -19,5 +20,6 @@ void engine_traces_corners(const struct engine_under_test *t);
 /* G3: the seal key is not used beyond its limit. */
 void engine_traces_G3_seal_limit(const struct engine_under_test *t);
 
-/* 1, or with SLUICE_LONG=1 `longer`. */
-unsigned engine_traces_factor(unsigned longer);
+/* How much an engine gets: what it takes in a few seconds; a quarter of that with sanitizers, if it runs the kernels; with
+ * SLUICE_LONG=1 many times as much. */
+void engine_traces_measure(struct engine_under_test *t, bool kernels);

@@ -21,12 +21,14 @@ static struct sl_engine *open_cpu(uint32_t sessions, uint32_t seal_limit)
     return engine;
 }
 
-static struct engine_under_test cpu = {.open = open_cpu, .factor = 1};
+static struct engine_under_test cpu = {.open = open_cpu};
 
 static void test_harsh(void **state)
 {
     (void)state;
-    engine_traces_harsh(&(struct engine_under_test){.open = open_cpu, .factor = 3 * cpu.factor});
+    struct engine_under_test more = cpu;
+    more.seeds *= 3;
+    engine_traces_harsh(&more);
 }
 
 static void test_G3_seal_limit(void **state)
@@ -63,6 +65,6 @@ int main(void)
         cmocka_unit_test(test_corners),
         cmocka_unit_test(test_every_gcm),
     };
-    cpu.factor = engine_traces_factor(20);
+    engine_traces_measure(&cpu, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

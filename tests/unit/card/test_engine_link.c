@@ -47,6 +47,6 @@ int main(void)
         cmocka_unit_test(test_corners),
         cmocka_unit_test(test_G3_seal_limit),
     };
-    kernels.factor = engine_traces_factor(10);
+    engine_traces_measure(&kernels, true);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
