@@ -38,14 +38,19 @@ struct sl_card_rings {
 
 struct sl_card_link;
 
+enum sl_card_end {
+    SL_CARD_END_CLEAN, /* no session is installed */
+    SL_CARD_END_WIPE,  /* all keys are wiped on the card */
+    SL_CARD_END_DEAD   /* the same, if it can be done at once */
+};
+
 struct sl_card_link_operations {
     /* The engine has given or taken something, or polls: time for a card that has no thread of its own. NULL: it has. */
     void (*turn)(struct sl_card_link *link);
     /* False: the card, or who serves it, is gone for good; diag says why. Quick: asked at every poll. */
     bool (*alive)(struct sl_card_link *link, struct sl_diag *diag);
-    /* Ends it all and frees the memory; what was in it is wiped. clean: no session is installed; else all keys are wiped on the
-     * card, if anybody is there to do it. */
-    void (*close)(struct sl_card_link *link, bool clean);
+    /* Ends it all and frees the memory; what was in it is wiped. */
+    void (*close)(struct sl_card_link *link, enum sl_card_end end);
 };
 
 struct sl_card_link {

@@ -17,7 +17,8 @@
  * `number` and `valid` of a head are its position plus 1. The host says in the page how far it has written and read; it moves
  * to_card_written over whole entries, when they are there. The card writes a head last. So the host waits for a head by its
  * `version`, `number` and `valid`. What lies there until then cannot look like one: the card zeroes the line behind a frame before
- * it writes the frame's head, and text of the mirror is sealed under keys that nobody knows beforehand.
+ * it writes the frame's head, and the host zeroes what it has read of the mirror before it says so. (Text of the mirror is sealed,
+ * but whoever sent the record knows the key, and could send what looks like a head when it is sealed.)
  *
  * Nothing that was not read is overwritten: a full ring stops the lane, so the host takes what comes. A head of the host that
  * cannot be is counted in bad_heads, and everything up to to_card_written is skipped with it.
@@ -197,6 +198,12 @@ static inline bool card_ring_receive(struct card_ring *ring, struct card_packets
     return true;
 }
 
+/* Lines of an entry of the mirror. */
+static inline uint32_t card_mirror_lines(const struct card_mirror_head *head)
+{
+    return 1 + ((head->flags & card_mirror_text) != 0 ? 1U : 0U) + ((head->flags & card_mirror_keys) != 0 ? 1U : 0U);
+}
+
 struct card_mirror {
     struct card_mirror_head head;
     uint64_t a_open_seq, b_open_seq; /* valid if the part has bytes; a's with a verdict, too */
@@ -223,7 +230,8 @@ static inline bool card_mirror_receive(struct card_ring *ring, struct card_packe
         memcpy(item->key, keys.key, sizeof item->key);
         memcpy(item->tag, keys.tag, sizeof item->tag);
     }
-    ring->at = at;
+    while (ring->at != at)
+        memset(card_ring_line(ring, ring->at++), 0, card_line_bytes);
     __atomic_store_n(&page->mirror_read, ring->at, __ATOMIC_RELEASE);
     return true;
 }

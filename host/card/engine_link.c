@@ -36,6 +36,7 @@ enum {
     CLEAN_MS = 1000, /* for the last ones, */
     CLEAN_SESSIONS = 256,
     TOTALS_US = 500,
+    RESET_US = 200, /* a session */
     TICK_CYCLES = 1 << 24
 };
 
@@ -50,13 +51,18 @@ struct job {
     uint8_t purpose;
 };
 
+struct lane_counts {
+    uint64_t frames_in, bytes_in, frames_out, bytes_out, punts;
+    uint64_t dropped; /* by the card */
+    uint64_t refused; /* frames that cannot be, dropped here */
+};
+
 struct link_lane {
     struct card_ring to_card, from_card, mirror;
-    uint64_t frames_in, bytes_in, frames_out, bytes_out, punts;
-    uint64_t given; /* frames that the card got; of these it has dropped: */
-    uint64_t dropped;
-    uint64_t refused;  /* frames that cannot be, dropped here */
-    uint64_t asked_ns; /* when the total was asked for last */
+    struct lane_counts all, base; /* since the engine was opened; of those, before the last reset */
+    uint64_t given;               /* frames that the card got */
+    uint64_t dropped_before;      /* by the card before it was reset: then its totals begin anew */
+    uint64_t asked_ns;            /* when the total was asked for last */
     bool asking;
 };
 
@@ -70,17 +76,22 @@ struct link_engine {
     uint32_t room, seal_limit, rules;
 
     struct job jobs[JOBS];
-    uint32_t job_fetch, job_first, job_next; /* fetched by the host up to here; done up to here; given */
-    uint32_t sent, completed;                /* commands: numbers of the last ones */
+    uint32_t job_first, job_next; /* done up to here; given */
+    struct sl_engine_completion ready[JOBS];
+    uint32_t ready_first, ready_next; /* fetched by the host up to here; done */
+    uint32_t sent, completed;         /* commands: numbers of the last ones */
     uint32_t events_read;
     uint64_t events, events_lost;
 
-    uint64_t dead_after_ns, moved_ns, polled_ns;
+    uint64_t dead_after_ns;
+    uint64_t waits_ns;  /* since when the card has owed the next completion, or since when it owes none */
+    uint64_t polled_ns; /* when anybody looked last */
+    bool pardoned;      /* that nobody looked was no fault of the card; once */
     bool dead;
     sl_err error; /* why it is dead */
     struct sl_diag fault;
 
-    unsigned turn; /* lane that is received from first */
+    unsigned turn, mirror_turn; /* lane that is received from first */
     uint8_t frame[RECEIVE_MAX][card_packet_room];
 };
 
@@ -107,8 +118,12 @@ static void die(struct link_engine *e, sl_err error)
     const struct sl_card_rings *r = &e->link->rings;
     e->dead = true;
     e->error = error;
-    for (; e->job_first != e->job_next; e->job_first++)
-        e->jobs[e->job_first % JOBS].done.status = SL_ERR_UNAVAILABLE;
+    for (; e->job_first != e->job_next; e->job_first++) {
+        struct job *job = &e->jobs[e->job_first % JOBS];
+        job->done.status = SL_ERR_UNAVAILABLE;
+        if (job->purpose == OF_HOST)
+            e->ready[e->ready_next++ % JOBS] = job->done;
+    }
     e->completed = e->sent;
     sl_wipe(r->commands, (size_t)r->command_entries * card_command_bytes);
 }
@@ -129,7 +144,7 @@ static struct card_command *begin_command(struct link_engine *e, struct job *job
         (struct card_command *)(void *)(r->commands + (size_t)(e->sent % r->command_entries) * card_command_bytes);
     memset(c, 0, offsetof(struct card_command, valid));
     if (e->sent == e->completed)
-        e->moved_ns = mono_ns();
+        e->waits_ns = mono_ns();
     c->sequence = ++e->sent;
     c->opcode = (uint8_t)opcode;
     c->lane = (uint8_t)lane;
@@ -257,6 +272,9 @@ static sl_err reset(struct link_engine *e, struct job *job)
     const sl_err err = sl_link_sessions_reset(e->sessions);
     if (err != SL_OK)
         return err;
+    sl_mirror_open_reset(e->mirror);
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++) /* the last chance to hear of them */
+        simple_command(e, job, card_counters, i, card_total_dropped);
     struct card_command *c = begin_command(e, job, card_reset, 0, 0);
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
         sl_link_sessions_seed(e->sessions, i, c->payload + i * SL_CARD_SEED_BYTES);
@@ -301,9 +319,12 @@ static sl_err execute(struct link_engine *e, const struct sl_engine_command *c, 
 
 /* ---- jobs ---- */
 
-static bool job_room(const struct link_engine *e, uint32_t jobs, uint32_t commands)
+/* What is done and not fetched takes room of the host's, not of the engine's own. */
+static bool job_room(const struct link_engine *e, enum purpose purpose, uint32_t commands)
 {
-    return JOBS - (e->job_next - e->job_fetch) >= jobs && command_room(e) >= commands;
+    const uint32_t under_way = e->job_next - e->job_first, unfetched = e->ready_next - e->ready_first;
+    const uint32_t reserve = purpose == OF_HOST ? JOBS_OF_ENGINE : 0;
+    return under_way + (purpose == OF_HOST ? unfetched : 0) + reserve < JOBS && command_room(e) >= commands + reserve;
 }
 
 static struct job *begin_job(struct link_engine *e, enum purpose purpose)
@@ -313,21 +334,24 @@ static struct job *begin_job(struct link_engine *e, enum purpose purpose)
     return job;
 }
 
-/* What a reset makes of the counters: frames of before that have not come out never will. */
+/* After a reset. What was under way meanwhile still comes, and its fate is still told. */
 static void begin_counting(struct link_engine *e)
 {
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         struct link_lane *l = &e->lane[i];
-        *l = (struct link_lane){.to_card = l->to_card, .from_card = l->from_card, .mirror = l->mirror, .asking = l->asking};
+        l->dropped_before = l->all.dropped;
+        l->base = l->all;
     }
-    sl_mirror_open_reset(e->mirror);
     sl_mirror_open_counters(e->mirror, &e->mirror_base);
 }
 
 static void end_job(struct link_engine *e, const struct job *job)
 {
-    if (job->purpose == OF_HOST && job->done.op == SL_ENGINE_RESET && job->done.status == SL_OK)
+    if (job->purpose != OF_HOST)
+        return;
+    if (job->done.op == SL_ENGINE_RESET && job->done.status == SL_OK)
         begin_counting(e);
+    e->ready[e->ready_next++ % JOBS] = job->done;
 }
 
 /* Jobs are done in their order; some have no command, and wait only for those before them. */
@@ -355,9 +379,9 @@ static sl_err take_answer(struct link_engine *e, struct job *job, const struct c
                        c->status);
     }
     struct link_lane *l = &e->lane[c->lane];
-    if (job->purpose == OF_TOTAL) {
-        l->asking = false;
-        l->dropped = c->value[1];
+    if (c->opcode == card_counters && (job->purpose == OF_TOTAL || job->done.op == SL_ENGINE_RESET)) {
+        l->asking = l->asking && job->purpose != OF_TOTAL;
+        l->all.dropped = l->dropped_before + c->value[1];
     } else if (job->purpose == OF_ENGINE && c->opcode == card_no_op) {
         e->rules = (uint32_t)c->value[2];
         if (c->value[0] != card_interface_version || c->value[1] < e->room || c->value[2] > SL_ENGINE_RULES) {
@@ -395,13 +419,14 @@ static void take_completions(struct link_engine *e, uint64_t now)
                                : sl_fail(&e->fault, SL_ERR_UNAVAILABLE,
                                          "completion %u of the card is of command %u, number %u: it and the host disagree", number,
                                          c.opcode, c.sequence);
-        sl_wipe(r->commands + (size_t)entry * card_command_bytes, card_command_bytes);
+        sl_wipe(r->commands + (size_t)entry * card_command_bytes, offsetof(struct card_command, valid)); /* zero is a number, too */
         if (err != SL_OK) {
             die(e, err);
             return;
         }
         e->completed = number;
-        e->moved_ns = now;
+        e->waits_ns = now;
+        e->pardoned = false;
         job->left--;
         end_jobs(e);
     }
@@ -409,35 +434,71 @@ static void take_completions(struct link_engine *e, uint64_t now)
 
 /* ---- is it alive? ---- */
 
+/* So many lines lie in a ring from the card and wait to be read. */
+static uint32_t unread_frames(const struct card_ring *ring)
+{
+    struct card_ring r = *ring;
+    union {
+        uint8_t bytes[card_line_bytes];
+        struct card_packet_head head;
+    } line;
+    while (r.at - ring->at < ring->lines && card_ring_peek(&r, line.bytes))
+        r.at += card_ring_lines(line.head.bytes);
+    return r.at - ring->at;
+}
+
+static uint32_t unread_mirror(const struct card_ring *ring)
+{
+    struct card_ring r = *ring;
+    union {
+        uint8_t bytes[card_line_bytes];
+        struct card_mirror_head head;
+    } line;
+    while (r.at - ring->at < ring->lines && card_ring_peek(&r, line.bytes))
+        r.at += card_mirror_lines(&line.head);
+    return r.at - ring->at;
+}
+
+/* A lane stops when the host does not take what comes of it, and with the lane commands that it must obey. */
 static bool host_must_fetch(const struct link_engine *e)
 {
-    uint8_t head[card_line_bytes];
-    for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
-        if (card_ring_peek(&e->lane[i].from_card, head) || card_ring_peek(&e->lane[i].mirror, head))
+    const uint32_t frame = card_ring_lines(card_packet_room) + 1, item = 3;
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
+        const struct link_lane *l = &e->lane[i];
+        if (unread_frames(&l->from_card) + frame >= l->from_card.lines || unread_mirror(&l->mirror) + item >= l->mirror.lines)
             return true;
+    }
     return false;
+}
+
+/* A reset wipes the memory of all sessions, which in a simulation takes its time. */
+static uint64_t patience_ns(const struct link_engine *e)
+{
+    const struct job *job = &e->jobs[e->job_first % JOBS];
+    const bool resets = e->job_first != e->job_next && job->purpose == OF_HOST && job->done.op == SL_ENGINE_RESET;
+    return e->dead_after_ns + (resets ? (uint64_t)e->link->rings.sessions * RESET_US * 1000 : 0);
 }
 
 static uint64_t open_frames(const struct link_lane *l)
 {
-    const uint64_t known = l->frames_out + l->punts + l->dropped;
+    const uint64_t known = l->all.frames_out + l->all.punts + l->all.dropped;
     return known < l->given ? l->given - known : 0;
 }
 
 /* Questions of the engine's own: what became of frames, and whether anybody is there. */
 static void ask(struct link_engine *e, uint64_t now)
 {
-    if (!job_room(e, 2, 2))
+    if (!job_room(e, OF_ENGINE, 2))
         return;
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         struct link_lane *l = &e->lane[i];
-        if (l->asking || open_frames(l) == 0 || now - l->asked_ns < (uint64_t)TOTALS_US * 1000 || !job_room(e, 2, 2))
+        if (l->asking || open_frames(l) == 0 || now - l->asked_ns < (uint64_t)TOTALS_US * 1000 || !job_room(e, OF_ENGINE, 2))
             continue;
         l->asking = true;
         l->asked_ns = now;
         simple_command(e, begin_job(e, OF_TOTAL), card_counters, i, card_total_dropped);
     }
-    if (e->sent == e->completed && now - e->moved_ns > e->dead_after_ns / 8)
+    if (e->sent == e->completed && now - e->waits_ns > e->dead_after_ns / 8)
         simple_command(e, begin_job(e, OF_ENGINE), card_no_op, 0, 0);
 }
 
@@ -446,8 +507,10 @@ static void poll_card(struct link_engine *e)
     if (e->dead)
         return;
     const uint64_t now = mono_ns();
-    if (now - e->polled_ns > e->dead_after_ns / 2) /* nobody has looked: a new chance */
-        e->moved_ns = now;
+    if (now - e->polled_ns > e->dead_after_ns / 2 && !e->pardoned) {
+        e->waits_ns = now;
+        e->pardoned = true;
+    }
     e->polled_ns = now;
     if (e->link->operations->turn != NULL)
         e->link->operations->turn(e->link);
@@ -458,14 +521,13 @@ static void poll_card(struct link_engine *e)
         die(e, SL_ERR_UNAVAILABLE);
         return;
     }
-    if (e->sent != e->completed && now - e->moved_ns > e->dead_after_ns) {
-        if (host_must_fetch(e)) {
-            e->moved_ns = now;
-        } else {
+    if (e->sent != e->completed && now - e->waits_ns > patience_ns(e)) {
+        if (!host_must_fetch(e)) {
             die(e, sl_fail(&e->fault, SL_ERR_UNAVAILABLE, "the card has not answered command %u for %llu ms", e->completed + 1,
-                           (unsigned long long)((now - e->moved_ns) / SL_NS_PER_MS)));
+                           (unsigned long long)((now - e->waits_ns) / SL_NS_PER_MS)));
             return;
         }
+        e->waits_ns = now;
     }
     ask(e, now);
 }
@@ -473,11 +535,11 @@ static void poll_card(struct link_engine *e)
 static sl_err link_submit(struct sl_engine *engine, const struct sl_engine_command *command)
 {
     struct link_engine *e = link_engine(engine);
-    if (!job_room(e, 1 + JOBS_OF_ENGINE, COMMANDS_OF_JOB + JOBS_OF_ENGINE))
+    if (!job_room(e, OF_HOST, COMMANDS_OF_JOB))
         poll_card(e);
     if (e->dead)
         return SL_ERR_UNAVAILABLE;
-    if (!job_room(e, 1 + JOBS_OF_ENGINE, COMMANDS_OF_JOB + JOBS_OF_ENGINE))
+    if (!job_room(e, OF_HOST, COMMANDS_OF_JOB))
         return SL_ERR_AGAIN;
     struct job *job = begin_job(e, OF_HOST);
     job->done = (struct sl_engine_completion){.cookie = command->cookie, .flow = command->flow, .op = command->op};
@@ -491,11 +553,8 @@ static size_t link_completions(struct sl_engine *engine, struct sl_engine_comple
     struct link_engine *e = link_engine(engine);
     size_t count = 0;
     poll_card(e);
-    while (count < max && e->job_fetch != e->job_first) {
-        const struct job *job = &e->jobs[e->job_fetch++ % JOBS];
-        if (job->purpose == OF_HOST)
-            out[count++] = job->done;
-    }
+    while (count < max && e->ready_first != e->ready_next)
+        out[count++] = e->ready[e->ready_first++ % JOBS];
     return count;
 }
 
@@ -510,15 +569,15 @@ static bool send_frame(struct link_engine *e, const struct sl_engine_frame *f)
                                        : f->kind == SL_FRAME_INJECT ? card_packet_inject
                                                                     : card_packet_rx;
     if (f->count == 0 || (error && kind != card_packet_rx)) {
-        l->refused++;
+        l->all.refused++;
     } else {
         if (!card_ring_send(&l->to_card, e->link->rings.lane[f->lane].page, kind, f->bytes,
                             cut ? (size_t)SL_ENGINE_FRAME_MAX : f->count, error))
             return false;
         l->given++;
     }
-    l->frames_in++;
-    l->bytes_in += f->count;
+    l->all.frames_in++;
+    l->all.bytes_in += f->count;
     return true;
 }
 
@@ -530,7 +589,7 @@ static size_t link_send(struct sl_engine *engine, const struct sl_engine_frame *
         if (e->dead)
             return i;
         if (frames[i].lane >= SL_ENGINE_LANES)
-            e->lane[0].refused++; /* there is no such lane: nothing can be made of it */
+            e->lane[0].all.refused++; /* there is no such lane: nothing can be made of it */
         else if (!send_frame(e, &frames[i]))
             return i;
     }
@@ -545,8 +604,8 @@ static bool read_frame(struct link_engine *e, unsigned lane, const struct card_p
     *out = (struct sl_engine_result){.bytes = data, .count = head->bytes, .lane = (uint8_t)lane};
     if (head->kind == card_packet_tx && head->bytes > 0 && head->bytes <= SL_ENGINE_FRAME_MAX) {
         out->kind = SL_FRAME_TX;
-        l->frames_out++;
-        l->bytes_out += out->count;
+        l->all.frames_out++;
+        l->all.bytes_out += out->count;
         return true;
     }
     if (head->kind != card_packet_punt || head->bytes < card_punt_bytes || !card_punt_unpack(&out->punt, data))
@@ -555,7 +614,7 @@ static bool read_frame(struct link_engine *e, unsigned lane, const struct card_p
     out->bytes = data + card_punt_bytes;
     out->count = head->bytes - (uint32_t)card_punt_bytes;
     out->punt.lane = (uint8_t)lane; /* inside a card all lanes are number 0 */
-    l->punts++;
+    l->all.punts++;
     return out->count == out->punt.frame_bytes;
 }
 
@@ -573,7 +632,6 @@ static size_t receive_lane(struct link_engine *e, unsigned lane, struct sl_engin
             return count;
         }
         count++;
-        e->moved_ns = e->polled_ns;
     }
     return count;
 }
@@ -619,16 +677,18 @@ static size_t link_mirrored(struct sl_engine *engine, struct sl_engine_mirror *o
     struct link_engine *e = link_engine(engine);
     struct card_mirror item;
     poll_card(e);
-    for (unsigned i = 0; i < SL_ENGINE_LANES && max > 0; i++) {
-        struct link_lane *l = &e->lane[i];
-        while (card_mirror_receive(&l->mirror, e->link->rings.lane[i].page, &item)) {
-            e->moved_ns = e->polled_ns;
-            item.head.lane = (uint8_t)i;
-            if (sl_mirror_open_take(e->mirror, &item, out))
-                return 1;
+    const unsigned first = e->mirror_turn++;
+    size_t count = 0;
+    for (unsigned i = 0; i < SL_ENGINE_LANES && max > 0 && count == 0; i++) {
+        const unsigned lane = (first + i) % SL_ENGINE_LANES;
+        struct link_lane *l = &e->lane[lane];
+        while (count == 0 && card_mirror_receive(&l->mirror, e->link->rings.lane[lane].page, &item)) {
+            item.head.lane = (uint8_t)lane;
+            count = sl_mirror_open_take(e->mirror, &item, out);
         }
     }
-    return 0;
+    sl_wipe(item.key, sizeof(item.key));
+    return count;
 }
 
 static void link_counters(const struct sl_engine *engine, struct sl_engine_counters *out)
@@ -637,12 +697,13 @@ static void link_counters(const struct sl_engine *engine, struct sl_engine_count
     struct sl_mirror_open_counters mirror;
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         const struct link_lane *l = &e->lane[i];
-        out->frames_in[i] = l->frames_in;
-        out->bytes_in[i] = l->bytes_in;
-        out->frames_out[i] = l->frames_out;
-        out->bytes_out[i] = l->bytes_out;
-        out->punts[i] = l->punts;
-        out->drops[i] = l->dropped + l->refused;
+        const struct lane_counts *all = &l->all, *base = &l->base;
+        out->frames_in[i] = all->frames_in - base->frames_in;
+        out->bytes_in[i] = all->bytes_in - base->bytes_in;
+        out->frames_out[i] = all->frames_out - base->frames_out;
+        out->bytes_out[i] = all->bytes_out - base->bytes_out;
+        out->punts[i] = all->punts - base->punts;
+        out->drops[i] = all->dropped - base->dropped + all->refused - base->refused;
         out->lost += e->dead ? open_frames(l) : 0;
     }
     sl_mirror_open_counters(e->mirror, &mirror);
@@ -685,21 +746,20 @@ static bool wait_jobs(struct link_engine *e)
 static bool remove_all(struct link_engine *e)
 {
     const uint64_t end = mono_ns() + (uint64_t)CLEAN_MS * SL_NS_PER_MS;
-    struct sl_engine_result r;
+    struct sl_engine_result r[RECEIVE_MAX];
     struct sl_engine_mirror m;
     uint32_t index;
     if (e->sessions == NULL || sl_link_sessions_count(e->sessions) > CLEAN_SESSIONS)
         return false;
     while (!e->dead && mono_ns() < end) {
-        e->job_fetch = e->job_first;
-        if (!job_room(e, 1, COMMANDS_OF_JOB))
+        if (!job_room(e, OF_ENGINE, COMMANDS_OF_JOB))
             poll_card(e);
         else if (sl_link_sessions_any(e->sessions, &index) == SL_OK)
             remove_session(e, index, begin_job(e, OF_ENGINE));
         else if (e->job_first == e->job_next)
             return true;
-        while (link_receive(&e->head, &r, 1) != 0 || link_mirrored(&e->head, &m, 1) != 0)
-            ;
+        (void)link_receive(&e->head, r, RECEIVE_MAX);
+        (void)link_mirrored(&e->head, &m, 1);
     }
     return false;
 }
@@ -707,7 +767,8 @@ static bool remove_all(struct link_engine *e)
 static void link_close(struct sl_engine *engine)
 {
     struct link_engine *e = link_engine(engine);
-    e->link->operations->close(e->link, remove_all(e));
+    const bool clean = remove_all(e);
+    e->link->operations->close(e->link, clean ? SL_CARD_END_CLEAN : e->dead ? SL_CARD_END_DEAD : SL_CARD_END_WIPE);
     sl_link_sessions_free(e->sessions);
     sl_mirror_open_free(e->mirror);
     free(e);
@@ -747,25 +808,25 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
     const uint32_t seal_limit = options->seal_limit;
     if (r->command_entries < COMMANDS_OF_JOB + JOBS_OF_ENGINE) {
         const uint32_t entries = r->command_entries;
-        link->operations->close(link, true);
+        link->operations->close(link, SL_CARD_END_CLEAN);
         return sl_fail(diag, SL_ERR_INVALID, "a ring of %u commands is too small", entries);
     }
     if (seal_limit != 0 && (seal_limit < SL_CARD_SEAL_LIMIT_LEAST || seal_limit > SL_CARD_SEAL_LIMIT_DEFAULT)) {
-        link->operations->close(link, true);
+        link->operations->close(link, SL_CARD_END_CLEAN);
         return sl_fail(diag, SL_ERR_INVALID, "a seal limit of %u records is not between %d and %d", seal_limit,
                        SL_CARD_SEAL_LIMIT_LEAST, SL_CARD_SEAL_LIMIT_DEFAULT);
     }
     struct link_engine *e = calloc(1, sizeof(*e));
     if (e == NULL) {
-        link->operations->close(link, true);
+        link->operations->close(link, SL_CARD_END_CLEAN);
         return sl_fail(diag, SL_ERR_NOMEM, "no memory for the card's engine");
     }
     e->head.operations = &operations;
     e->link = link;
     e->room = options->sessions != 0 && options->sessions < r->sessions ? options->sessions : r->sessions;
     e->seal_limit = seal_limit;
-    e->dead_after_ns = (uint64_t)(options->dead_after_ms != 0 ? options->dead_after_ms : DEAD_AFTER_MS) * SL_NS_PER_MS;
-    e->polled_ns = e->moved_ns = mono_ns();
+    e->dead_after_ns = (uint64_t)OPEN_MS * SL_NS_PER_MS;
+    e->polled_ns = e->waits_ns = mono_ns();
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         e->lane[i].to_card = (struct card_ring){.memory = r->lane[i].to_card, .lines = r->lane[i].to_card_lines};
         e->lane[i].from_card = (struct card_ring){.memory = r->lane[i].from_card, .lines = r->lane[i].from_card_lines};
@@ -782,6 +843,8 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
         link_close(&e->head);
         return err;
     }
+    e->dead_after_ns = (uint64_t)(options->dead_after_ms != 0 ? options->dead_after_ms : DEAD_AFTER_MS) * SL_NS_PER_MS;
+    e->polled_ns = e->waits_ns = mono_ns();
     *out = &e->head;
     return SL_OK;
 }

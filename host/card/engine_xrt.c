@@ -26,9 +26,10 @@
 #include "card/xrt_area.h"
 
 enum {
-    LOAD_MS = 60000,  /* a board takes some seconds */
-    CLOSE_MS = 10000, /* the worker wipes the card if the engine could not */
-    LOOK_US = 1000,   /* between two looks at the socket */
+    LOAD_MS = 60000, /* a board takes some seconds */
+    CLOSE_MS = 1000, /* until the worker ends; and by force */
+    GONE_MS = 100,   /* until one ends that has nothing to say any more */
+    LOOK_US = 1000,  /* between two looks at the socket */
     SESSIONS_STEP = 64
 };
 
@@ -64,23 +65,35 @@ static void say_end(int status, char *text, size_t room)
         snprintf(text, room, "ended with status %d", WEXITSTATUS(status));
 }
 
-/* Waits for its end, if need be after a while by force, with all that it has started. */
-static int end_worker(struct xrt_link *x, unsigned limit_ms)
+static bool has_ended(pid_t worker)
 {
-    const uint64_t end = mono_ns() + (uint64_t)limit_ms * SL_NS_PER_MS;
-    int status = 0;
-    pid_t ended = 0;
-    while (x->worker > 0 && (ended = waitpid(x->worker, &status, WNOHANG)) == 0 && mono_ns() < end)
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_PID, (id_t)worker, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+static void await_end(pid_t worker, uint64_t limit_ms)
+{
+    const uint64_t end = mono_ns() + limit_ms * SL_NS_PER_MS;
+    while (!has_ended(worker) && mono_ns() < end)
         nanosleep(&(struct timespec){.tv_nsec = SL_NS_PER_MS / 5}, NULL);
-    if (x->worker > 0)
-        kill(-x->worker, SIGKILL); /* an emulated device, or what of the worker would not end */
-    if (x->worker > 0 && ended == 0)
-        (void)waitpid(x->worker, &status, 0);
+}
+
+/* Waits for its end, if need be after a while by force, with all that it has started. One that not even that ends (a device that
+ * holds it in the kernel) is left behind. */
+static int end_worker(struct xrt_link *x, uint64_t limit_ms)
+{
+    int status = 0;
+    if (x->worker <= 0)
+        return 0;
+    await_end(x->worker, limit_ms);
+    kill(-x->worker, SIGKILL); /* an emulated device, or what of the worker would not end; its group is there until it is reaped */
+    await_end(x->worker, CLOSE_MS);
+    (void)waitpid(x->worker, &status, WNOHANG);
     x->worker = 0;
     return status;
 }
 
-/* What the worker says, or how it ended. 1: it is ready. */
+/* What the worker says, or how it ended. True: it is ready, or has said nothing yet. */
 static bool hear(struct xrt_link *x, int flags, struct sl_diag *diag)
 {
     char text[400];
@@ -91,11 +104,14 @@ static bool hear(struct xrt_link *x, int flags, struct sl_diag *diag)
         return true;
     if (n > 0) {
         text[n] = '\0';
+        for (ssize_t i = 0; i < n; i++)
+            if (text[i] < ' ' || text[i] > '~')
+                text[i] = '?';
         sl_fail(diag, SL_ERR_UNAVAILABLE, "%s", text);
         return false;
     }
     char how[96];
-    say_end(end_worker(x, CLOSE_MS), how, sizeof(how));
+    say_end(end_worker(x, GONE_MS), how, sizeof(how));
     sl_fail(diag, SL_ERR_UNAVAILABLE, "the card's worker %s: the card, or XRT, has failed", how);
     return false;
 }
@@ -110,14 +126,14 @@ static bool xrt_alive(struct sl_card_link *link, struct sl_diag *diag)
     return hear(x, MSG_DONTWAIT, diag);
 }
 
-static void xrt_close(struct sl_card_link *link, bool clean)
+static void xrt_close(struct sl_card_link *link, enum sl_card_end end)
 {
     struct xrt_link *x = xrt_link(link);
-    if (x->socket >= 0 && clean)
+    if (x->socket >= 0 && end == SL_CARD_END_CLEAN)
         (void)!send(x->socket, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (x->socket >= 0)
         close(x->socket); /* the worker sees it */
-    end_worker(x, CLOSE_MS);
+    end_worker(x, end == SL_CARD_END_WIPE ? sl_xrt_wipe_ms(link->rings.sessions) + CLOSE_MS : CLOSE_MS);
     if (x->area != NULL) {
         sl_wipe(x->area, x->bytes);
         munmap(x->area, x->bytes);
@@ -154,8 +170,9 @@ static sl_err worker_path(const struct sl_engine_options *options, char *path, s
 static sl_err make_area(struct xrt_link *x, int *area)
 {
     x->bytes = sl_xrt_layout().bytes;
-    *area = memfd_create("sluice-card", MFD_CLOEXEC);
-    if (*area < 0 || ftruncate(*area, (off_t)x->bytes) != 0)
+    *area = memfd_create("sluice-card", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*area < 0 || ftruncate(*area, (off_t)x->bytes) != 0 ||
+        fcntl(*area, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         return SL_ERR_IO;
     void *memory = mmap(NULL, x->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *area, 0);
     if (memory == MAP_FAILED)
@@ -192,6 +209,8 @@ static sl_err spawn_worker(struct xrt_link *x, const char *path, const int fds[3
     for (int i = 0; i < 3 && error == 0; i++)
         error = posix_spawn_file_actions_adddup2(&actions, high[i], 3 + i);
     if (error == 0)
+        error = posix_spawn_file_actions_addclosefrom_np(&actions, 6);
+    if (error == 0)
         error = posix_spawn(&x->worker, path, &actions, &attributes, argv, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -207,12 +226,12 @@ static sl_err spawn_worker(struct xrt_link *x, const char *path, const int fds[3
 
 static sl_err await_ready(struct xrt_link *x, struct sl_diag *diag)
 {
+    const uint64_t end = mono_ns() + (uint64_t)LOAD_MS * SL_NS_PER_MS;
     struct pollfd p = {.fd = x->socket, .events = POLLIN};
-    int n;
-    do
-        n = poll(&p, 1, LOAD_MS);
-    while (n < 0 && errno == EINTR);
-    if (n == 0)
+    int n = -1;
+    for (uint64_t now; n < 0 && (now = mono_ns()) < end;)
+        n = poll(&p, 1, (int)((end - now) / SL_NS_PER_MS) + 1);
+    if (n <= 0)
         return sl_fail(diag, SL_ERR_UNAVAILABLE, "the card was not ready within %d s", LOAD_MS / 1000);
     return hear(x, 0, diag) ? SL_OK : SL_ERR_UNAVAILABLE;
 }
@@ -290,7 +309,7 @@ sl_err sl_engine_open_xrt(const struct sl_engine_options *options, struct sl_eng
     err = open_worker(x, options, path, xclbin, diag);
     close(xclbin);
     if (err != SL_OK) {
-        xrt_close(&x->head, true);
+        xrt_close(&x->head, SL_CARD_END_DEAD);
         return err;
     }
     return sl_engine_open_link(&x->head, options, out, diag);

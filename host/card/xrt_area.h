@@ -27,6 +27,12 @@ enum {
     SL_XRT_PAGE_BYTES = 4096
 };
 
+/* How long a card may take to wipe all its sessions: 26 ms of a board; a simulated card, 40 us a session. */
+static inline uint64_t sl_xrt_wipe_ms(uint32_t sessions)
+{
+    return 1000 + sessions / 5;
+}
+
 /* Offsets in the area; every part begins at a page. */
 struct sl_xrt_layout {
     size_t commands, completions, events, page;

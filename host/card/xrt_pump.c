@@ -66,7 +66,7 @@ static bool carry_completions(struct sl_xrt_pump *p)
         const size_t at = (size_t)(p->completions % s.entries);
         if (load(s.from + at * s.bytes + s.bytes - sizeof(uint32_t)) != p->completions + 1)
             break;
-        sl_wipe(p->far.commands + at * card_command_bytes, card_command_bytes);
+        sl_wipe(p->far.commands + at * card_command_bytes, card_command_bytes - sizeof(uint32_t)); /* zero is a number, too */
         carry_entry(&s, &p->completions);
     }
     return p->completions != before;
@@ -146,6 +146,8 @@ static enum sl_xrt_pumped carry_from_card(struct sl_xrt_pump *p, unsigned lane)
     return busy ? SL_XRT_PUMP_BUSY : SL_XRT_PUMP_IDLE;
 }
 
+/* The card finds the lines zeroed in the next lap, as the head of an entry must (host/card/card_packets.h), and no key stays there.
+ */
 static enum sl_xrt_pumped carry_mirror(struct sl_xrt_pump *p, unsigned lane)
 {
     struct card_ring from = {p->far.lane[lane].mirror, p->far.lane[lane].mirror_lines, p->lane[lane].mirror};
@@ -156,12 +158,12 @@ static enum sl_xrt_pumped carry_mirror(struct sl_xrt_pump *p, unsigned lane)
     } line;
     bool busy = hand_on(&p->lane[lane].mirror_read, &p->near.lane[lane].page->mirror_read, &p->far.lane[lane].page->mirror_read);
     while (card_ring_peek(&from, line.bytes)) {
-        const uint32_t lines =
-            1U + ((line.head.flags & card_mirror_text) != 0 ? 1U : 0U) + ((line.head.flags & card_mirror_keys) != 0 ? 1U : 0U);
+        const uint32_t lines = card_mirror_lines(&line.head);
         if (from.at + lines - p->lane[lane].mirror_read > from.lines)
             return SL_XRT_PUMP_NONSENSE;
         copy_entry(&from, &to, lines);
-        from.at += lines;
+        for (uint32_t i = 0; i < lines; i++)
+            sl_wipe(card_ring_line(&from, from.at++), card_line_bytes);
         busy = true;
     }
     p->lane[lane].mirror = from.at;

@@ -40,8 +40,7 @@ enum {
     SPIN_US = 200,         /* without work: spin, then yield, then sleep longer and longer */
     YIELD_US = 2000,
     SLEEP_MIN_US = 50,
-    SLEEP_MAX_US = 1000,
-    WIPE_MS = 8000
+    SLEEP_MAX_US = 1000
 };
 
 #define FOR_EVER UINT64_MAX
@@ -57,8 +56,7 @@ struct worker {
     bool clean; /* the card holds no keys */
 };
 
-/* Tells the engine why, and ends. By _exit: XRT's destructors crash while anything is open. */
-static _Noreturn __attribute__((format(printf, 1, 2))) void give_up(const char *format, ...)
+static __attribute__((format(printf, 1, 2))) void tell(const char *format, ...)
 {
     char text[512];
     va_list arguments;
@@ -67,8 +65,14 @@ static _Noreturn __attribute__((format(printf, 1, 2))) void give_up(const char *
     va_end(arguments);
     if (length > 0)
         (void)!send(SL_XRT_FD_SOCKET, text, strnlen(text, sizeof(text)), MSG_NOSIGNAL);
-    _exit(1);
 }
+
+/* Tells the engine why, and ends. By _exit: XRT's destructors crash while anything is open. */
+#define GIVE_UP(...)                                                                                                               \
+    do {                                                                                                                           \
+        tell(__VA_ARGS__);                                                                                                         \
+        _exit(1);                                                                                                                  \
+    } while (0)
 
 static uint64_t now_us(void)
 {
@@ -81,11 +85,11 @@ static void *map_descriptor(int fd, int protection, size_t *bytes)
 {
     struct stat s;
     if (fstat(fd, &s) != 0 || s.st_size <= 0)
-        give_up("descriptor %d is no memory: %s", fd, strerror(errno));
+        GIVE_UP("descriptor %d is no memory: %s", fd, strerror(errno));
     *bytes = (size_t)s.st_size;
     void *memory = mmap(NULL, *bytes, protection, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED)
-        give_up("descriptor %d cannot be mapped: %s", fd, strerror(errno));
+        GIVE_UP("descriptor %d cannot be mapped: %s", fd, strerror(errno));
     return memory;
 }
 
@@ -95,11 +99,11 @@ static void load_card(struct worker *w, unsigned device)
     const struct axlf *image = map_descriptor(SL_XRT_FD_XCLBIN, PROT_READ, &bytes);
     w->device = xrtDeviceOpen(device);
     if (w->device == NULL)
-        give_up("XRT cannot open card %u: is it there (xbutil examine), and does nobody else use it?", device);
+        GIVE_UP("XRT cannot open card %u: is it there (xbutil examine), and does nobody else use it?", device);
     if (xrtDeviceLoadXclbin(w->device, image) != 0)
-        give_up("XRT cannot load the xclbin on card %u: is it made for this card and its shell?", device);
+        GIVE_UP("XRT cannot load the xclbin on card %u: is it made for this card and its shell?", device);
     if (xrtDeviceGetXclbinUUID(w->device, w->id) != 0)
-        give_up("XRT does not know what it has loaded on card %u", device);
+        GIVE_UP("XRT does not know what it has loaded on card %u", device);
 }
 
 /* A buffer for an argument of a kernel, zeroed if the host can see it. */
@@ -109,12 +113,12 @@ static xrtBufferHandle buffer_of(const struct worker *w, xrtKernelHandle kernel,
     xrtBufferHandle buffer =
         group < 0 ? NULL : xrtBOAlloc(w->device, bytes, memory != NULL ? XRT_BO_FLAGS_HOST_ONLY : 0, (xrtMemoryGroup)group);
     if (buffer == NULL)
-        give_up("XRT has no buffer of %zu bytes for argument %d", bytes, argument);
+        GIVE_UP("XRT has no buffer of %zu bytes for argument %d", bytes, argument);
     if (memory == NULL)
         return buffer;
     *memory = xrtBOMap(buffer);
     if (*memory == NULL)
-        give_up("XRT cannot map a buffer of %zu bytes", bytes);
+        GIVE_UP("XRT cannot map a buffer of %zu bytes", bytes);
     memset(*memory, 0, bytes);
     return buffer;
 }
@@ -122,7 +126,7 @@ static xrtBufferHandle buffer_of(const struct worker *w, xrtKernelHandle kernel,
 static void check_set(int error, const char *unit, int argument)
 {
     if (error != 0)
-        give_up("XRT does not take argument %d of %s", argument, unit);
+        GIVE_UP("XRT does not take argument %d of %s", argument, unit);
 }
 
 struct unit {
@@ -139,7 +143,7 @@ static struct unit open_unit(struct worker *w, const char *name, const char *ker
     u.kernel = xrtPLKernelOpen(w->device, w->id, kernel);
     u.run = u.kernel != NULL ? xrtRunOpen(u.kernel) : NULL;
     if (u.run == NULL)
-        give_up("the xclbin has no %s", name);
+        GIVE_UP("the xclbin has no %s", name);
     return u;
 }
 
@@ -243,7 +247,7 @@ static void start_runs(const struct worker *w)
 {
     for (unsigned i = 0; i < w->runs; i++)
         if (xrtRunStart(w->run[i]) != 0)
-            give_up("XRT cannot start %s", w->unit[i]);
+            GIVE_UP("XRT cannot start %s", w->unit[i]);
 }
 
 /* ---- at work ---- */
@@ -254,7 +258,7 @@ static void check_runs(const struct worker *w)
     for (unsigned i = 0; i < w->runs; i++) {
         const enum ert_cmd_state state = xrtRunState(w->run[i]);
         if (state >= ERT_CMD_STATE_COMPLETED && state != ERT_CMD_STATE_SUBMITTED)
-            give_up("%s has ended on the card, with state %d of XRT", w->unit[i], (int)state);
+            GIVE_UP("%s has ended on the card, with state %d of XRT", w->unit[i], (int)state);
     }
 }
 
@@ -283,8 +287,10 @@ static void work(struct worker *w)
     uint64_t now = now_us(), busy = now, looked = now;
     for (;;) {
         const enum sl_xrt_pumped pumped = sl_xrt_pump(&w->pump);
-        if (pumped == SL_XRT_PUMP_NONSENSE)
-            give_up("an entry in the card's rings is longer than the ring has room");
+        if (pumped == SL_XRT_PUMP_NONSENSE) {
+            tell("an entry in the card's rings is longer than the ring has room");
+            return;
+        }
         now = now_us();
         if (pumped == SL_XRT_PUMP_BUSY)
             busy = now;
@@ -308,21 +314,22 @@ static void wipe_card(struct worker *w)
     const struct sl_card_rings *far = &w->pump.far;
     struct card_command *c =
         (struct card_command *)(void *)(far->commands + (size_t)(w->pump.commands % far->command_entries) * card_command_bytes);
-    const uint64_t end = now_us() + (uint64_t)WIPE_MS * 1000;
+    const uint8_t *const done =
+        far->completions + (size_t)(w->pump.commands % far->command_entries) * card_completion_bytes + card_completion_bytes - 4;
+    const uint64_t end = now_us() + sl_xrt_wipe_ms(w->sessions) * 1000;
     if (w->pump.commands - w->pump.completions >= far->command_entries)
         return;
     sl_wipe(w->pump.near.commands, (size_t)far->command_entries * card_command_bytes);
-    memset(c, 0, sizeof(*c));
+    memset(c, 0, offsetof(struct card_command, valid));
     c->sequence = ++w->pump.commands;
     c->opcode = card_reset;
     __atomic_store_n(&c->valid, c->sequence, __ATOMIC_RELEASE);
-    while (w->pump.completions != w->pump.commands && now_us() < end) {
+    while (__atomic_load_n((const uint32_t *)(const void *)done, __ATOMIC_ACQUIRE) != c->sequence && now_us() < end) {
         for (unsigned i = 0; i < SL_CARD_LANES; i++) {
             __atomic_store_n(&w->pump.near.lane[i].page->from_card_read, w->pump.lane[i].from_card, __ATOMIC_RELEASE);
             __atomic_store_n(&w->pump.near.lane[i].page->mirror_read, w->pump.lane[i].mirror, __ATOMIC_RELEASE);
         }
-        if (sl_xrt_pump(&w->pump) == SL_XRT_PUMP_NONSENSE)
-            return;
+        (void)sl_xrt_pump(&w->pump);
     }
 }
 
@@ -334,10 +341,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     (void)sl_secret_harden_process();
     if (argc != 3)
-        give_up("usage: sluice-card-xrt DEVICE SESSIONS; it is started by an engine");
+        GIVE_UP("usage: sluice-card-xrt DEVICE SESSIONS; it is started by an engine");
     uint8_t *area = map_descriptor(SL_XRT_FD_AREA, PROT_READ | PROT_WRITE, &bytes);
     if (bytes != sl_xrt_layout().bytes)
-        give_up("the engine's area has %zu bytes: another version of sluice-card-xrt is installed", bytes);
+        GIVE_UP("the engine's area has %zu bytes: another version of sluice-card-xrt is installed", bytes);
     w.sessions = (uint32_t)strtoul(argv[2], NULL, 10);
     load_card(&w, (unsigned)strtoul(argv[1], NULL, 10));
 

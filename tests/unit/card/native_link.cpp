@@ -62,7 +62,7 @@ bool alive(sl_card_link *, sl_diag *)
 }
 
 /* In the middle of its work, perhaps: what is left in the streams then is no failure. */
-void close(sl_card_link *link, bool)
+void close(sl_card_link *link, sl_card_end)
 {
     const sim::failures leftovers;
     delete native(link);

@@ -166,14 +166,19 @@ static void test_mirror_of_anything(void **state)
             const uint32_t at = b.ring.at;
             trace_random_bytes(&rng, b.ring.memory, SMALL * card_line_bytes);
             set_number(&b, at + 1, at + 1, card_packets_version);
+            uint8_t entry[3][64];
+            for (uint32_t line = 0; line < 3; line++)
+                memcpy(entry[line], card_ring_line(&b.ring, at + line), 64);
             assert_true(card_mirror_receive(&b.ring, &b.page, &item));
-            const uint8_t flags = card_ring_line(&b.ring, at)[5];
+            const uint8_t flags = entry[0][5];
             const bool text = (flags & card_mirror_text) != 0, keys = (flags & card_mirror_keys) != 0;
             assert_int_equal(b.ring.at - at, 1 + text + keys);
             assert_int_equal(b.page.mirror_read, b.ring.at);
-            assert_memory_equal(item.text, text ? card_ring_line(&b.ring, at + 1) : zero, 64);
-            assert_memory_equal(item.key, keys ? card_ring_line(&b.ring, at + 1 + text) : zero, 16);
-            assert_memory_equal(item.tag, keys ? card_ring_line(&b.ring, at + 1 + text) + 16 : zero, 16);
+            assert_memory_equal(item.text, text ? entry[1] : zero, 64);
+            assert_memory_equal(item.key, keys ? entry[1 + text] : zero, 16);
+            assert_memory_equal(item.tag, keys ? entry[1 + text] + 16 : zero, 16);
+            for (uint32_t line = at; line != b.ring.at; line++) /* no key stays, and nothing that could look like a head */
+                assert_memory_equal(card_ring_line(&b.ring, line), zero, 64);
             assert_int_equal(item.b_open_seq - item.a_open_seq, (flags & card_mirror_b_alone) == 0);
         }
         bench_close(&b);
