@@ -203,7 +203,7 @@ static bool put_part(struct sl_mirror_open *m, struct slot *slot, const struct p
     if (slot->state == SLOT_EMPTY && !begin_text(m, slot))
         return false;
     struct block *head = &m->block[slot->head];
-    for (size_t done = 0; done < p->n;) {
+    for (size_t done = 0; done < p->n && done < 64;) { /* n is never more */
         const size_t offset = p->offset + done, at = offset % BLOCK_TEXT;
         const size_t n = p->n - done < BLOCK_TEXT - at ? p->n - done : BLOCK_TEXT - at;
         const uint64_t fresh = p->fresh >> done & low_bits(n);

@@ -119,7 +119,7 @@ static sl_err unpack_pieces(grpc_byte_buffer_reader *reader, size_t len, struct 
     size_t filled = 0;
     while (grpc_byte_buffer_reader_peek(reader, &piece) != 0) {
         const size_t count = GRPC_SLICE_LENGTH(*piece);
-        if (filled == 0 && count == len)
+        if (whole == NULL && count == len)
             return unpack(arena, GRPC_SLICE_START_PTR(*piece), len, type, out, diag);
         if (whole == NULL && (whole = arena != NULL ? sl_rpc_arena_take(arena, len) : malloc(len)) == NULL)
             return sl_fail(diag, SL_ERR_NOMEM, "out of memory");

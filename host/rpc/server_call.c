@@ -402,10 +402,10 @@ static void on_received(struct sl_rpc_tag *tag, bool ok)
         receive(c);
     bool waits = c->handler_waits;
     pthread_mutex_unlock(&c->lock);
-    if (ready)
-        submit(c);
     if (waits)
         wake_later(c);
+    if (ready)
+        submit(c);
     call_unref(c);
 }
 
