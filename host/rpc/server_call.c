@@ -402,10 +402,10 @@ static void on_received(struct sl_rpc_tag *tag, bool ok)
         receive(c);
     bool waits = c->handler_waits;
     pthread_mutex_unlock(&c->lock);
-    if (waits)
-        wake_later(c);
     if (ready)
         submit(c);
+    else if (waits) /* a handler that waits has been submitted long ago */
+        wake_later(c);
     call_unref(c);
 }
 
