@@ -36,7 +36,7 @@ enum {
     CLEAN_MS = 1000, /* for the last ones, */
     CLEAN_SESSIONS = 256,
     TOTALS_US = 500,
-    RESET_US = 200, /* a session */
+    RESET_US = 1000, /* a session */
     TICK_CYCLES = 1 << 24
 };
 
