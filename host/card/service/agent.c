@@ -37,6 +37,12 @@ static sl_err open_engine(void *arg, struct sl_engine **out, struct sl_diag *dia
     return o->xrt ? sl_engine_open_xrt(&o->engine, out, diag) : sl_engine_open_cpu(&o->engine, out, diag);
 }
 
+static sl_err open_instead(void *arg, struct sl_engine **out, struct sl_diag *diag)
+{
+    const struct sl_card_options *o = arg;
+    return sl_engine_open_cpu(&o->engine, out, diag);
+}
+
 static void on_events(void *arg, const struct sl_card_told *events, size_t count, uint64_t lost)
 {
     const struct sl_card_agent *agent = arg;
@@ -168,13 +174,18 @@ static sl_err load_sessions(struct sl_card_agent *agent, const char *path, struc
 static sl_err start_loop(struct sl_card_agent *agent, struct sl_diag *diag)
 {
     const struct sl_card_options *o = agent->options;
+    const bool instead = o->xrt && o->cpu_when_dead;
     const struct sl_card_loop_options options = {.open = open_engine,
+                                                 .open_instead = instead ? open_instead : NULL,
                                                  .arg = (void *)(uintptr_t)o,
                                                  .hooks = {.arg = agent,
                                                            .events = on_events,
                                                            .mirror = o->mirror != NULL ? on_mirror : NULL,
                                                            .ports = o->has_replay ? on_ports : NULL}};
-    return sl_card_loop_start(&options, &agent->loop, diag);
+    struct sl_engine *trial = NULL;
+    sl_err err = instead ? open_instead(options.arg, &trial, diag) : SL_OK; /* what would fail then is to fail now */
+    sl_engine_close(trial);
+    return err ? sl_fail_prefix(diag, err, "--when-dead cpu") : sl_card_loop_start(&options, &agent->loop, diag);
 }
 
 sl_err sl_card_agent_start(const struct sl_card_options *options, struct sl_card_agent **out, struct sl_diag *diag)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "card/service/loop.h"
+#include "card/service/loop_impl.h"
 
 #include <assert.h>
 #include <sched.h>
@@ -12,13 +12,13 @@
 #include "card/numbers.h"
 
 enum {
-    BURST = 64,
     CLOSED_MAX_DEFAULT = 65536,
     LINGER_S = 1, /* between the last FIN and the removal: for the acknowledgements behind it */
     IDLE_NS = 1000 * 1000,
     QUIET_NS = 20 * 1000 * 1000, /* sleep when no session is installed: no event can come */
     SNAPSHOT_NS = 2 * 1000 * 1000,
     SPARE_BATCHES = 16, /* as much as one handler uses: half a megabyte of locked memory with their bookkeeping */
+    DRAIN_MAX = 4096,   /* looks at what a dead engine still gives; its rings hold less */
     APPLICATION_DATA = 23
 };
 
@@ -30,32 +30,6 @@ static_assert(SL_CARD_BATCH * sizeof(struct sl_engine_command) <= SL_SECRET_MAX,
 struct sl_card_waiter {
     pthread_cond_t done;
     const struct sl_card_batch *awaited; /* NULL: nobody sleeps; under queue_lock */
-};
-
-struct sl_card_loop {
-    struct sl_card_loop_options options;
-    const struct sl_clock *clock;
-    struct sl_engine *engine; /* the thread's; NULL: the engine died and was closed */
-    pthread_t thread;
-
-    pthread_mutex_t queue_lock;
-    pthread_cond_t work;
-    struct sl_card_batch *first, **end; /* submitted by handlers */
-    bool asleep, stopping;
-    struct sl_card_batch *spare;
-    size_t spare_count;
-
-    pthread_mutex_t table_lock;
-    struct sl_card_sessions *table;
-    struct sl_card_snapshot snapshot;
-    uint64_t snapshot_ns;
-
-    /* The thread's alone. */
-    struct sl_card_batch *head, **tail; /* taken from the queue, not wholly submitted */
-    size_t under_way;                   /* commands that the engine has taken */
-    uint64_t commands, swept_s;
-    uint64_t done_ns, done_wall_ns; /* when the completions in hand were fetched */
-    bool dead;
 };
 
 /* ---- batches ---- */
@@ -188,48 +162,10 @@ static void batch_done(struct sl_card_batch *batch)
         pthread_cond_signal(&batch->waiter->done);
 }
 
-/* ---- time ---- */
-
-static uint64_t mono(const struct sl_card_loop *loop)
-{
-    return loop->clock->mono_ns(loop->clock->arg);
-}
-
-static uint64_t wall(const struct sl_card_loop *loop)
-{
-    return loop->clock->wall_ns(loop->clock->arg);
-}
-
-/* ---- what the loop tells ---- */
-
-static void tell(struct sl_card_loop *loop, const struct sl_card_told *events, size_t count, uint64_t lost)
-{
-    if (loop->options.hooks.events != NULL && (count > 0 || lost > 0))
-        loop->options.hooks.events(loop->options.hooks.arg, events, count, lost);
-}
-
-/* Puts a session that is no longer in the engine among the closed ones. The table is locked. */
-static void close_session(struct sl_card_loop *loop, struct sl_card_session *s, enum sl_card_close reason,
-                          const struct sl_engine_lane_counters *counters, struct sl_card_told *told)
-{
-    struct sl_card_closed closed = {
-        .flow = s->flow, .reason = (uint8_t)reason, .installed_wall_ns = s->installed_wall_ns, .closed_wall_ns = wall(loop)};
-    if (counters != NULL)
-        memcpy(closed.lane, counters, sizeof closed.lane);
-    if (told != NULL) {
-        *told = (struct sl_card_told){
-            .kind = SL_CARD_EVENT_CLOSED, .detail = (uint32_t)reason, .flow = s->flow, .wall_ns = closed.closed_wall_ns};
-        memcpy(told->counters, closed.lane, sizeof told->counters);
-    }
-    if (s->extra.openoffload)
-        sl_card_closed_push(loop->table, &closed);
-    sl_card_sessions_remove(loop->table, s);
-}
-
 /* ---- completions ---- */
 
 static void installed(struct sl_card_loop *loop, const struct sl_engine_command *c, const struct sl_card_extra *extra,
-                      struct sl_engine_completion *result)
+                      const struct sl_card_constants *constants, struct sl_engine_completion *result)
 {
     struct sl_card_session *s = NULL;
     if (sl_card_sessions_add(loop->table, c->flow, &s) != SL_OK) {
@@ -242,6 +178,7 @@ static void installed(struct sl_card_loop *loop, const struct sl_engine_command 
     }
     s->key = c->key;
     s->extra = *extra;
+    s->constants = *constants;
     s->action = c->action;
     s->installed_ns = loop->done_ns;
     s->installed_wall_ns = loop->done_wall_ns;
@@ -261,7 +198,7 @@ static void command_done(struct sl_card_loop *loop, struct sl_card_batch *batch,
     if (result->status == SL_OK) {
         switch (c->op) {
         case SL_ENGINE_INSTALL:
-            installed(loop, c, &batch->extra[slot], result);
+            installed(loop, c, &batch->extra[slot], &batch->constants[slot], result);
             break;
         case SL_ENGINE_CHANGE:
             if ((s = sl_card_sessions_find(loop->table, c->flow)) != NULL)
@@ -271,8 +208,12 @@ static void command_done(struct sl_card_loop *loop, struct sl_card_batch *batch,
             if ((s = sl_card_sessions_find(loop->table, c->flow)) != NULL)
                 sl_card_sessions_remove(loop->table, s);
             break;
+        case SL_ENGINE_RULE:
+        case SL_ENGINE_DEFAULT:
         case SL_ENGINE_RESET:
-            sl_card_sessions_clear(loop->table);
+            sl_card_kept_rules_note(&loop->rules, c);
+            if (c->op == SL_ENGINE_RESET)
+                sl_card_sessions_clear(loop->table);
             break;
         default:
             break;
@@ -299,10 +240,11 @@ static bool own_done(struct sl_card_loop *loop, const struct sl_engine_completio
     if (s == NULL || c->status != SL_OK) /* a handler was quicker */
         return false;
     if (c->cookie == OWN_REMOVE) {
-        close_session(loop, s, s->close, c->lane, told);
+        sl_card_loop_close(loop, s, s->close, c->lane, told);
         return true;
     }
-    uint64_t now_s = mono(loop) / SL_NS_PER_S, until_s = last_used(s, c->lane) / SL_NS_PER_S + s->extra.idle_timeout_s + 1;
+    uint64_t now_s = sl_card_loop_mono(loop) / SL_NS_PER_S,
+             until_s = last_used(s, c->lane) / SL_NS_PER_S + s->extra.idle_timeout_s + 1;
     if (s->extra.idle_timeout_s > 0 && until_s <= now_s) {
         s->close = SL_CARD_CLOSE_TIMEOUT;
         until_s = now_s; /* as soon as possible */
@@ -327,16 +269,16 @@ static void finish_batches(struct sl_card_loop *loop, struct sl_card_batch **tou
 
 static bool take_completions(struct sl_card_loop *loop)
 {
-    struct sl_engine_completion completions[BURST];
-    struct sl_card_batch *touched[BURST];
-    struct sl_card_told told[BURST];
-    size_t events = 0, batches = 0, n = sl_engine_completions(loop->engine, completions, BURST);
+    struct sl_engine_completion completions[SL_CARD_LOOP_BURST];
+    struct sl_card_batch *touched[SL_CARD_LOOP_BURST];
+    struct sl_card_told told[SL_CARD_LOOP_BURST];
+    size_t events = 0, batches = 0, n = sl_engine_completions(loop->engine, completions, SL_CARD_LOOP_BURST);
 
     if (n == 0)
         return false;
     loop->under_way -= n;
-    loop->done_ns = mono(loop);
-    loop->done_wall_ns = wall(loop);
+    loop->done_ns = sl_card_loop_mono(loop);
+    loop->done_wall_ns = sl_card_loop_wall(loop);
     pthread_mutex_lock(&loop->table_lock);
     for (size_t i = 0; i < n; i++) {
         struct sl_card_batch *batch = (struct sl_card_batch *)(uintptr_t)(completions[i].cookie & ~(uint64_t)15);
@@ -350,7 +292,7 @@ static bool take_completions(struct sl_card_loop *loop)
     }
     pthread_mutex_unlock(&loop->table_lock);
     finish_batches(loop, touched, batches);
-    tell(loop, told, events, 0);
+    sl_card_loop_tell(loop, told, events, 0);
     return true;
 }
 
@@ -401,42 +343,30 @@ static sl_err check_keys(struct sl_card_loop *loop, const struct sl_engine_comma
     return err;
 }
 
-static void engine_died(struct sl_card_loop *loop);
-
-static sl_err open_again(struct sl_card_loop *loop)
-{
-    struct sl_diag diag = {""};
-    sl_engine_close(loop->engine);
-    loop->engine = NULL;
-    sl_err err = loop->options.open(loop->options.arg, &loop->engine, &diag);
-    if (err) {
-        sl_log(SL_LOG_ERROR, "card", "the card can't be opened again", SL_STR("reason", diag.text));
-        return SL_ERR_UNAVAILABLE;
-    }
-    loop->dead = false;
-    pthread_mutex_lock(&loop->table_lock);
-    sl_engine_info(loop->engine, &loop->snapshot.info);
-    pthread_mutex_unlock(&loop->table_lock);
-    sl_log(SL_LOG_INFO, "card", "the card was opened again");
-    return SL_OK;
-}
-
 /* The next command of the batch, to the engine. SL_ERR_AGAIN: later. */
 static sl_err submit_next(struct sl_card_loop *loop, struct sl_card_batch *batch)
 {
     struct sl_engine_command *c = &batch->commands[batch->submitted];
     sl_err err;
 
-    if (loop->dead && c->op == SL_ENGINE_RESET) {
-        if (loop->under_way > 0) /* they complete with an error first */
+    if (loop->life == SL_CARD_DYING) /* until it is known whether another engine takes its place */
+        return SL_ERR_AGAIN;
+    if (c->op == SL_ENGINE_RESET && (loop->life == SL_CARD_DEAD || loop->instead)) {
+        if (loop->under_way > 0) /* they complete first */
             return SL_ERR_AGAIN;
-        refuse(loop, batch, open_again(loop)); /* one that was opened is as after a reset */
+        refuse(loop, batch, sl_card_loop_open_again(loop)); /* one that was opened is as after a reset */
         return SL_OK;
     }
-    err = loop->dead ? SL_ERR_UNAVAILABLE : check_keys(loop, c, &batch->extra[batch->submitted]);
+    err = loop->life == SL_CARD_DEAD ? SL_ERR_UNAVAILABLE : check_keys(loop, c, &batch->extra[batch->submitted]);
     if (!err) {
+        if (c->op == SL_ENGINE_INSTALL)
+            sl_card_constants_take(&batch->constants[batch->submitted], c->state);
         c->cookie = (uint64_t)(uintptr_t)batch | batch->submitted;
         err = sl_engine_submit(loop->engine, c);
+    }
+    if (err == SL_ERR_UNAVAILABLE && loop->life == SL_CARD_ALIVE) {
+        loop->life = SL_CARD_DYING;
+        return SL_ERR_AGAIN;
     }
     if (err == SL_ERR_AGAIN)
         return err;
@@ -445,8 +375,6 @@ static sl_err submit_next(struct sl_card_loop *loop, struct sl_card_batch *batch
         sl_wipe(c->state, sizeof c->state);
     else if (c->op == SL_ENGINE_KEYS)
         sl_wipe(&c->keys, sizeof c->keys);
-    if (err == SL_ERR_UNAVAILABLE && !loop->dead)
-        engine_died(loop);
     if (err) {
         refuse(loop, batch, err);
     } else {
@@ -479,11 +407,11 @@ static bool give_commands(struct sl_card_loop *loop)
 
 static bool watch_deadlines(struct sl_card_loop *loop)
 {
-    uint64_t due[BURST], now_s = mono(loop) / SL_NS_PER_S;
+    uint64_t due[SL_CARD_LOOP_BURST], now_s = sl_card_loop_mono(loop) / SL_NS_PER_S;
     if (now_s == loop->swept_s)
         return false;
     pthread_mutex_lock(&loop->table_lock);
-    size_t n = sl_card_sessions_due(loop->table, now_s, due, BURST);
+    size_t n = sl_card_sessions_due(loop->table, now_s, due, SL_CARD_LOOP_BURST);
     for (size_t i = 0; i < n; i++) {
         struct sl_card_session *s = sl_card_sessions_find(loop->table, due[i]);
         struct sl_engine_command c = {.op = s->close != SL_CARD_OPEN ? SL_ENGINE_REMOVE : SL_ENGINE_QUERY, .flow = s->flow};
@@ -494,7 +422,7 @@ static bool watch_deadlines(struct sl_card_loop *loop)
             sl_card_sessions_deadline(loop->table, s, now_s + 1);
     }
     pthread_mutex_unlock(&loop->table_lock);
-    if (n < BURST)
+    if (n < SL_CARD_LOOP_BURST)
         loop->swept_s = now_s;
     return n > 0;
 }
@@ -516,15 +444,15 @@ static void note_event(struct sl_card_loop *loop, const struct card_event *e)
     else if (s->fin[0] && s->fin[1])
         s->close = SL_CARD_CLOSE_FIN;
     if (s->close != SL_CARD_OPEN)
-        sl_card_sessions_deadline(loop->table, s, mono(loop) / SL_NS_PER_S + LINGER_S);
+        sl_card_sessions_deadline(loop->table, s, sl_card_loop_mono(loop) / SL_NS_PER_S + LINGER_S);
 }
 
 static bool take_events(struct sl_card_loop *loop)
 {
-    struct card_event events[BURST];
-    struct sl_card_told told[BURST];
-    size_t n = sl_engine_events(loop->engine, events, BURST);
-    uint64_t lost = 0, now = n > 0 ? wall(loop) : 0;
+    struct card_event events[SL_CARD_LOOP_BURST];
+    struct sl_card_told told[SL_CARD_LOOP_BURST];
+    size_t n = sl_engine_events(loop->engine, events, SL_CARD_LOOP_BURST);
+    uint64_t lost = 0, now = n > 0 ? sl_card_loop_wall(loop) : 0;
 
     if (n == 0)
         return false;
@@ -543,14 +471,14 @@ static bool take_events(struct sl_card_loop *loop)
                                         .wall_ns = now};
     }
     pthread_mutex_unlock(&loop->table_lock);
-    tell(loop, told, n, lost);
+    sl_card_loop_tell(loop, told, n, lost);
     return true;
 }
 
 static bool take_mirror(struct sl_card_loop *loop)
 {
-    struct sl_engine_mirror records[BURST];
-    size_t n = sl_engine_mirrored(loop->engine, records, BURST);
+    struct sl_engine_mirror records[SL_CARD_LOOP_BURST];
+    size_t n = sl_engine_mirrored(loop->engine, records, SL_CARD_LOOP_BURST);
 
     for (size_t i = 0; i < n; i++) {
         struct sl_card_session copy = {.flow = 0};
@@ -567,38 +495,14 @@ static bool take_mirror(struct sl_card_loop *loop)
     return n > 0;
 }
 
-/* ---- death ---- */
-
-static void close_dead(void *arg, struct sl_card_session *session)
-{
-    struct sl_card_loop *loop = arg;
-    const struct sl_card_closed closed = {.flow = session->flow,
-                                          .reason = SL_CARD_CLOSE_DIED,
-                                          .installed_wall_ns = session->installed_wall_ns,
-                                          .closed_wall_ns = wall(loop)};
-    if (session->extra.openoffload)
-        sl_card_closed_push(loop->table, &closed);
-}
-
-static void engine_died(struct sl_card_loop *loop)
-{
-    const struct sl_card_told told = {.kind = SL_CARD_EVENT_DIED, .wall_ns = wall(loop)};
-
-    loop->dead = true;
-    sl_log(SL_LOG_ERROR, "card", "the card has died; its sessions are lost",
-           SL_U64("sessions", sl_card_sessions_count(loop->table)));
-    pthread_mutex_lock(&loop->table_lock);
-    sl_card_sessions_visit(loop->table, close_dead, loop);
-    sl_card_sessions_clear(loop->table);
-    pthread_mutex_unlock(&loop->table_lock);
-    tell(loop, &told, 1, 0);
-}
+/* ---- the thread ---- */
 
 static void take_snapshot(struct sl_card_loop *loop, uint64_t now)
 {
     struct sl_engine_counters counters = {.dead = true};
     if (loop->engine != NULL)
         sl_engine_counters(loop->engine, &counters);
+    counters.lost += loop->lost;
     loop->snapshot_ns = now;
     pthread_mutex_lock(&loop->table_lock);
     if (loop->engine == NULL) {
@@ -609,18 +513,28 @@ static void take_snapshot(struct sl_card_loop *loop, uint64_t now)
     }
     loop->snapshot.commands = loop->commands;
     pthread_mutex_unlock(&loop->table_lock);
-    if (counters.dead && !loop->dead)
-        engine_died(loop);
+    if (counters.dead && loop->life == SL_CARD_ALIVE)
+        loop->life = SL_CARD_DYING;
 }
-
-/* ---- the thread ---- */
 
 static bool poll_ports(struct sl_card_loop *loop)
 {
-    struct sl_engine_result results[BURST];
+    struct sl_engine_result results[SL_CARD_LOOP_BURST];
     if (loop->options.hooks.ports != NULL)
         return loop->options.hooks.ports(loop->options.hooks.arg, loop->engine);
-    return sl_engine_receive(loop->engine, results, BURST) > 0;
+    return sl_engine_receive(loop->engine, results, SL_CARD_LOOP_BURST) > 0;
+}
+
+/* What a dead engine still has to give, and then its end. Its last commands have completed. */
+static void end_engine(struct sl_card_loop *loop)
+{
+    for (unsigned i = 0; i < DRAIN_MAX && take_events(loop); i++)
+        ;
+    for (unsigned i = 0; i < DRAIN_MAX && take_mirror(loop); i++)
+        ;
+    for (unsigned i = 0; i < DRAIN_MAX && poll_ports(loop); i++)
+        ;
+    sl_card_loop_bury(loop);
 }
 
 static bool step(struct sl_card_loop *loop)
@@ -632,10 +546,12 @@ static bool step(struct sl_card_loop *loop)
         busy |= take_mirror(loop);
         busy |= poll_ports(loop);
     }
+    if (loop->life == SL_CARD_DYING && loop->under_way == 0)
+        end_engine(loop);
     busy |= give_commands(loop);
-    if (!loop->dead)
+    if (loop->life == SL_CARD_ALIVE)
         busy |= watch_deadlines(loop);
-    uint64_t now = mono(loop);
+    uint64_t now = sl_card_loop_mono(loop);
     if (now - loop->snapshot_ns >= SNAPSHOT_NS)
         take_snapshot(loop, now);
     return busy;
@@ -647,7 +563,7 @@ static bool rest(struct sl_card_loop *loop)
     bool watched = loop->options.hooks.ports != NULL || sl_card_sessions_count(loop->table) > 0;
     struct timespec until;
 
-    if (loop->under_way > 0) { /* of an engine that takes its time */
+    if (loop->under_way > 0 || loop->life == SL_CARD_DYING) { /* of an engine that takes its time, or has none left */
         sched_yield();
         return false;
     }
@@ -686,7 +602,7 @@ sl_err sl_card_loop_start(const struct sl_card_loop_options *options, struct sl_
     loop->clock = options->clock != NULL ? options->clock : sl_clock_system();
     loop->end = &loop->first;
     loop->tail = &loop->head;
-    loop->swept_s = mono(loop) / SL_NS_PER_S;
+    loop->swept_s = sl_card_loop_mono(loop) / SL_NS_PER_S;
     pthread_mutex_init(&loop->queue_lock, NULL);
     pthread_mutex_init(&loop->table_lock, NULL);
     pthread_cond_init(&loop->work, NULL);
@@ -723,6 +639,7 @@ void sl_card_loop_stop(struct sl_card_loop *loop)
     pthread_mutex_unlock(&loop->queue_lock);
     pthread_cond_signal(&loop->work);
     pthread_join(loop->thread, NULL);
+    sl_card_loop_await_closed(loop);
     sl_engine_close(loop->engine);
     sl_card_sessions_free(loop->table);
     free_spare(loop);
@@ -748,6 +665,6 @@ void sl_card_loop_snapshot(struct sl_card_loop *loop, struct sl_card_snapshot *o
     pthread_mutex_lock(&loop->table_lock);
     *out = loop->snapshot;
     out->counters.sessions = sl_card_sessions_count(loop->table);
-    out->mono_ns = mono(loop);
+    out->mono_ns = sl_card_loop_mono(loop);
     pthread_mutex_unlock(&loop->table_lock);
 }

@@ -10,8 +10,12 @@
  * that were idle for too long, and OpenOffload's that have seen FIN in both directions or RST; it tells so in an event CLOSED and
  * in the list of closed sessions.
  *
- * A dead engine: an event CARD_DIED, every session is closed, every command fails with SL_ERR_UNAVAILABLE until SL_ENGINE_RESET
- * has opened a new one.
+ * A dead engine: an event CARD_DIED, and what is lost with it is closed, an event CLOSED each. Commands that it had taken fail with
+ * SL_ERR_UNAVAILABLE; so does every later one until SL_ENGINE_RESET has opened a new one, and all sessions are closed. Or, if the
+ * options say so, another engine takes its place at once: rules, and sessions without keys, are installed there again (their
+ * counters begin at 0), and commands that waited are obeyed there. Nothing else can be: keys are kept nowhere, and how far a
+ * session had come died with the engine. SL_ENGINE_RESET ends the other engine and its sessions, and opens the first kind again;
+ * if that fails, it has changed nothing.
  *
  * Keys are in the commands of a batch only. They are wiped as soon as the engine has taken them (G13).
  */
@@ -35,6 +39,7 @@ struct sl_card_waiter; /* whoever waits for batches */
 struct sl_card_batch {
     struct sl_engine_command *commands; /* SL_CARD_BATCH, in secret memory; cookie is the loop's */
     struct sl_card_extra extra[SL_CARD_BATCH];
+    struct sl_card_constants constants[SL_CARD_BATCH]; /* the loop's; of installs that the engine has taken */
     size_t count;
     struct sl_engine_completion results[SL_CARD_BATCH]; /* valid when it is done; the cookies mean nothing */
     /* The loop's. */
@@ -73,6 +78,8 @@ struct sl_card_hooks {
 struct sl_card_loop_options {
     /* Opens an engine: at the beginning, and for SL_ENGINE_RESET after one has died. */
     sl_err (*open)(void *arg, struct sl_engine **out, struct sl_diag *diag);
+    /* Opens the one that takes the place of a dead one. NULL: nothing does. If it dies too, nothing does. */
+    sl_err (*open_instead)(void *arg, struct sl_engine **out, struct sl_diag *diag);
     void *arg;
     const struct sl_clock *clock; /* NULL: the system's */
     size_t closed_max;            /* closed sessions that are kept; 0: 65,536 */
@@ -109,7 +116,7 @@ void sl_card_loop_unlock(struct sl_card_loop *loop);
 
 struct sl_card_snapshot {
     struct sl_engine_info info;
-    struct sl_engine_counters counters; /* a few milliseconds old; dead: of the engine that is open now */
+    struct sl_engine_counters counters; /* a few milliseconds old, of the engine that is open now; lost: with those it replaced */
     uint64_t commands;                  /* of batches, obeyed or refused */
     uint64_t mono_ns;                   /* now, by the clock of last_ns in counters */
 };

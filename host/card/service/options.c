@@ -22,6 +22,7 @@ const char sl_card_usage[] =
     "  --gcm NAME              cpu: which AES-GCM implementation; default: the fastest\n"
     "  --device N              xrt: index of the card; default 0\n"
     "  --dead-after-ms N       xrt: a card that has not moved for so long is dead; default 800\n"
+    "  --when-dead close|cpu   xrt: sessions of a dead card are closed (default); or those without keys go on in the cpu engine\n"
     "  --xclbin FILE           xrt: what is loaded; its manifest lies beside it\n"
     "  --public-key FILE       xrt: the manifest must be signed with this PEM key\n"
     "\n"
@@ -53,6 +54,7 @@ enum option_id {
     OPT_GCM,
     OPT_DEVICE,
     OPT_DEAD_AFTER_MS,
+    OPT_WHEN_DEAD,
     OPT_XCLBIN,
     OPT_PUBLIC_KEY,
     OPT_LISTEN,
@@ -81,6 +83,7 @@ static const struct option long_options[] = {
     {"gcm", required_argument, NULL, OPT_GCM},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"dead-after-ms", required_argument, NULL, OPT_DEAD_AFTER_MS},
+    {"when-dead", required_argument, NULL, OPT_WHEN_DEAD},
     {"xclbin", required_argument, NULL, OPT_XCLBIN},
     {"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -163,7 +166,7 @@ static sl_err take_inside(const char *text, struct sl_replay_options *replay, st
 
 static sl_err take_card_option(int id, struct sl_card_options *o, struct sl_diag *diag)
 {
-    static const char *const engines[] = {"cpu", "xrt"};
+    static const char *const engines[] = {"cpu", "xrt"}, *const fates[] = {"close", "cpu"};
     unsigned long number = 0;
     unsigned word = 0;
     sl_err err = SL_OK;
@@ -187,6 +190,10 @@ static sl_err take_card_option(int id, struct sl_card_options *o, struct sl_diag
     case OPT_DEAD_AFTER_MS:
         err = take_number("--dead-after-ms", optarg, DEAD_AFTER_MS_LIMIT, &number, diag);
         o->engine.dead_after_ms = (uint32_t)number;
+        break;
+    case OPT_WHEN_DEAD:
+        err = take_word("--when-dead", optarg, fates, 2, &word, diag);
+        o->cpu_when_dead = word == 1;
         break;
     case OPT_XCLBIN:
         o->engine.xclbin = optarg;

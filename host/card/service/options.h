@@ -16,6 +16,7 @@ enum sl_card_start { SL_CARD_START_RUN, SL_CARD_START_HELP, SL_CARD_START_VERSIO
 
 struct sl_card_options {
     bool xrt;
+    bool cpu_when_dead; /* xrt: the cpu engine takes the place of a dead card */
     struct sl_engine_options engine;
     struct sl_card_service_config service; /* unix_path, tcp, tls, group */
     bool has_replay;

@@ -86,7 +86,8 @@ static char *text_of(enum sl_engine_op op, sl_err err)
 {
     static char no_keys[] = "the session was installed without keys", wrong_keys[] = "the session has no use for such keys";
     static char refused[] = "the card refused a value", exists[] = "the flow id or the 5-tuple is installed";
-    static char missing[] = "no such flow", full[] = "the session table is full", dead[] = "the card has died: reset it";
+    static char missing[] = "no such flow", full[] = "the session table is full",
+                dead[] = "the card has died: if it stays so, reset it";
     static char failed[] = "failed";
 
     switch (err) {

@@ -34,8 +34,10 @@ struct sl_replay {
     uint64_t time_ns;
     struct sl_capture_frame ahead; /* read, and of the other lane */
     bool has_ahead, ended;
-    uint64_t settled;     /* frames whose fate is known: results, and by the engine's counters */
-    uint64_t gone_before; /* dropped and lost before the replay began */
+    uint64_t settled;      /* frames whose fate is known: results, and by the engine's counters */
+    uint64_t gone_before;  /* dropped and lost before the replay began, by the counters of `engine` */
+    uint64_t gone_earlier; /* dropped, or lost, in an engine that died in the middle */
+    const struct sl_engine *engine;
     uint64_t waiting_since_ns;
     struct sl_replay_totals totals;
     enum state state;
@@ -218,11 +220,29 @@ static uint64_t gone(struct sl_engine *engine)
     return c.drops[0] + c.drops[1] + c.lost;
 }
 
-/* Whether it is known what became of every frame given so far. */
-static bool settled(struct sl_replay *r, struct sl_engine *engine)
+static uint64_t given(const struct sl_replay *r)
 {
-    uint64_t given = r->totals.frames - r->totals.unreadable - r->has_ahead - (r->count - r->given);
-    return r->settled + (gone(engine) - r->gone_before) >= given;
+    return r->totals.frames - r->totals.unreadable - r->has_ahead - (r->count - r->given);
+}
+
+/* Dropped and lost so far. */
+static uint64_t lost(const struct sl_replay *r, struct sl_engine *engine)
+{
+    return r->gone_earlier + (gone(engine) - r->gone_before);
+}
+
+/* Whether it is known what became of every frame given so far. */
+static bool settled(const struct sl_replay *r, struct sl_engine *engine)
+{
+    return r->settled + lost(r, engine) >= given(r);
+}
+
+/* Another engine has taken the place of a dead one: what that one had not given back never comes. */
+static void move(struct sl_replay *r, struct sl_engine *engine)
+{
+    r->gone_earlier = given(r) - r->settled;
+    r->gone_before = gone(engine);
+    r->engine = engine;
 }
 
 static bool begin(struct sl_replay *r, struct sl_engine *engine)
@@ -241,6 +261,7 @@ static bool begin(struct sl_replay *r, struct sl_engine *engine)
     if (r->key_count > 0)
         qsort(r->keys, r->key_count, sizeof *r->keys, by_bytes);
     r->gone_before = gone(engine);
+    r->engine = engine;
     r->state = RUNNING;
     sl_log(SL_LOG_INFO, "card", "replay begins", SL_STR("capture", r->options->in), SL_U64("sessions", r->key_count));
     return true;
@@ -263,7 +284,7 @@ static bool give(struct sl_replay *r, struct sl_engine *engine)
             finish(r, sl_fail(&r->diag, SL_ERR_TIMEOUT, "the card does not tell what became of its frames"));
         return true; /* to be looked at again at once */
     }
-    r->totals.lost = gone(engine) - r->gone_before;
+    r->totals.lost = lost(r, engine);
     if (r->ended && !r->has_ahead) {
         finish(r, SL_OK);
         return true;
@@ -278,6 +299,8 @@ static bool give(struct sl_replay *r, struct sl_engine *engine)
 bool sl_replay_poll(void *replay, struct sl_engine *engine)
 {
     struct sl_replay *r = replay;
+    if (r->state == RUNNING && r->engine != engine)
+        move(r, engine);
     bool busy = take_results(r, engine);
 
     switch (r->state) {

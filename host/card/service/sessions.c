@@ -204,6 +204,44 @@ void sl_card_sessions_visit(struct sl_card_sessions *t, void (*visit)(void *arg,
     }
 }
 
+struct sl_card_session *sl_card_sessions_next(struct sl_card_sessions *t, size_t *cursor)
+{
+    while (*cursor < t->block_count * BLOCK) {
+        struct sl_card_session *session = at(t, (uint32_t)(*cursor)++);
+        if (session->flow != 0)
+            return session;
+    }
+    return NULL;
+}
+
+/* ---- constants ---- */
+
+void sl_card_constants_take(struct sl_card_constants *out, const struct session_state *state)
+{
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
+        const struct track_state *track = &state[i].track;
+        out->lane[i].next = track->next;
+        out->lane[i].seq_delta = track->seq_delta;
+        out->lane[i].ack_delta = track->ack_delta;
+        out->lane[i].tsval_delta = track->tsval_delta;
+        out->lane[i].tsecr_delta = track->tsecr_delta;
+        out->window_shift[i] = state[i].keys.window_shift;
+    }
+}
+
+void sl_card_constants_give(const struct sl_card_constants *constants, struct session_state *state)
+{
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
+        struct track_state *track = &state[i].track;
+        track->next = track->record_start = constants->lane[i].next;
+        track->seq_delta = constants->lane[i].seq_delta;
+        track->ack_delta = constants->lane[i].ack_delta;
+        track->tsval_delta = constants->lane[i].tsval_delta;
+        track->tsecr_delta = constants->lane[i].tsecr_delta;
+        state[i].keys.window_shift = constants->window_shift[i];
+    }
+}
+
 /* ---- pages ---- */
 
 static int by_number(const void *a, const void *b)

@@ -38,14 +38,26 @@ struct sl_card_extra {
     bool openoffload; /* FIN and RST close it */
 };
 
+/* Of an install, what is no secret and does not change while the session lives: enough to install one without keys again. */
+struct sl_card_constants {
+    struct {
+        uint32_t next, seq_delta, ack_delta, tsval_delta, tsecr_delta; /* as in struct track_state */
+    } lane[SL_ENGINE_LANES];
+    int8_t window_shift[SL_ENGINE_LANES];
+};
+void sl_card_constants_take(struct sl_card_constants *out, const struct session_state *state);
+/* state: SL_ENGINE_LANES, zeroed. */
+void sl_card_constants_give(const struct sl_card_constants *constants, struct session_state *state);
+
 struct sl_card_session {
     uint64_t flow; /* 0: free */
     struct sl_engine_flow_key key;
     struct sl_card_extra extra;
+    struct sl_card_constants constants;
     uint8_t action;
     uint8_t close; /* enum sl_card_close: what it waits to be removed for */
     bool fin[SL_ENGINE_LANES];
-    uint64_t installed_wall_ns, installed_ns; /* the latter by the monotonic clock */
+    uint64_t installed_wall_ns, installed_ns; /* the latter in this engine, by the monotonic clock */
     uint32_t mirror_seq[SL_ENGINE_LANES];     /* bytes of application data mirrored so far */
     uint64_t deadline_s;                      /* 0: none */
     uint32_t timer_next, timer_prev;          /* numbers in the slab + 1; 0: none */
@@ -74,6 +86,9 @@ void sl_card_sessions_clear(struct sl_card_sessions *t);
 size_t sl_card_sessions_count(const struct sl_card_sessions *t);
 /* Calls visit for every session, in no order; it may not add or remove. */
 void sl_card_sessions_visit(struct sl_card_sessions *t, void (*visit)(void *arg, struct sl_card_session *session), void *arg);
+/* One session after the other, in no order: *cursor is 0 at first. The one that was given last may be removed. NULL: that was all.
+ */
+struct sl_card_session *sl_card_sessions_next(struct sl_card_sessions *t, size_t *cursor);
 
 /*
  * At most max flow ids >= from, rising, into out; *next: the first one after them, 0: there is none. A listing begins with from 0,

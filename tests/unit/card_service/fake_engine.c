@@ -14,6 +14,7 @@ struct fake {
     struct sl_engine_completion queue[FAKE_QUEUE];
     size_t queued;
     unsigned waited;
+    struct card_rule rule[SL_ENGINE_LANES][SL_ENGINE_RULES];
     bool dead;
 };
 
@@ -49,9 +50,20 @@ static sl_err install(struct fake *f, const struct sl_engine_command *c)
     size_t slot = find(f, 0);
     f->flow[slot] = c->flow;
     f->key[slot] = c->key;
+    if (c->flow < FAKE_SESSIONS)
+        f->state->seen[c->flow] = *c;
     atomic_fetch_add(&f->state->installed, 1);
     if (memcmp(c->state[0].keys.set[0].open_key, marked, sizeof marked) == 0)
         atomic_store(&f->state->saw_key, true);
+    return SL_OK;
+}
+
+static sl_err set_rule(struct fake *f, const struct sl_engine_command *c)
+{
+    if (atomic_load(&f->state->no_rules))
+        return SL_ERR_INVALID;
+    atomic_fetch_add(&f->state->rules, (unsigned)c->rule.valid - (unsigned)f->rule[c->lane][c->number].valid);
+    f->rule[c->lane][c->number] = c->rule;
     return SL_OK;
 }
 
@@ -66,8 +78,12 @@ static sl_err obey(struct fake *f, const struct sl_engine_command *c, struct sl_
         atomic_store(&f->state->installed, 0);
         return SL_OK;
     }
-    if (c->op == SL_ENGINE_RULE || c->op == SL_ENGINE_DEFAULT)
+    if (c->op == SL_ENGINE_RULE)
+        return set_rule(f, c);
+    if (c->op == SL_ENGINE_DEFAULT) {
+        atomic_store(&f->state->defaults[c->lane], c->action);
         return SL_OK;
+    }
     if (slot == FAKE_SESSIONS)
         return SL_ERR_NOT_FOUND;
     for (unsigned lane = 0; lane < SL_ENGINE_LANES; lane++)
@@ -143,13 +159,16 @@ static size_t fake_none_mirrored(struct sl_engine *engine, struct sl_engine_mirr
 static void fake_info(const struct sl_engine *engine, struct sl_engine_info *out)
 {
     const struct fake *f = (const struct fake *)engine;
-    out->kind = "fake";
+    out->kind = f->state->kind != NULL ? f->state->kind : "fake";
+    if (f->dead)
+        strcpy(out->fault, "it was told to");
     out->sessions = atomic_load(&f->state->room);
 }
 
 static void fake_counters(const struct sl_engine *engine, struct sl_engine_counters *out)
 {
     out->dead = is_dead((struct fake *)(uintptr_t)engine);
+    out->lost = out->dead ? FAKE_LOST : 0;
 }
 
 static void fake_close(struct sl_engine *engine)

@@ -11,7 +11,7 @@
 
 #include "card/engine.h"
 
-enum { FAKE_SESSIONS = 64, FAKE_QUEUE = 32 };
+enum { FAKE_SESSIONS = 64, FAKE_QUEUE = 32, FAKE_LOST = 5 };
 
 struct fake_state {
     /* Set by the test. */
@@ -19,12 +19,17 @@ struct fake_state {
     atomic_uint delay;        /* so many polls pass before a completion comes */
     atomic_bool die;          /* dies at the next call */
     atomic_bool no_open;      /* the next open fails */
+    atomic_bool no_rules;     /* rules are refused */
     atomic_ullong last_ns[2]; /* every session's last packet in the lane */
     struct card_event event;  /* comes once when event_ready is set */
     atomic_bool event_ready;
     /* Told to the test. */
     atomic_uint opened, closed, installed;
-    atomic_bool saw_key; /* an install came with its open key in lane 0 all 0xa5 */
+    atomic_bool saw_key;                          /* an install came with its open key in lane 0 all 0xa5 */
+    struct sl_engine_command seen[FAKE_SESSIONS]; /* the latest install of a flow below that; to be read when it has completed */
+    atomic_uint rules;                            /* valid ones, in both lanes */
+    atomic_uint defaults[SL_ENGINE_LANES];
+    const char *kind; /* NULL: "fake" */
 };
 
 /* For sl_card_loop_options.open; arg is a struct fake_state. */

@@ -21,7 +21,7 @@ enum { RESULTS = 512 };
 
 /* A loop, the clock it goes by, and what it told. */
 struct fixture {
-    struct fake_state fake;
+    struct fake_state fake, instead;
     struct sl_card_loop *loop;
     _Atomic uint64_t now_ns;
     struct sl_clock clock;
@@ -49,7 +49,13 @@ static void on_events(void *arg, const struct sl_card_told *events, size_t count
     pthread_mutex_unlock(&f->lock);
 }
 
-static struct fixture *start(unsigned room)
+static sl_err open_instead(void *arg, struct sl_engine **out, struct sl_diag *diag)
+{
+    struct fixture *f = (struct fixture *)((char *)arg - offsetof(struct fixture, fake));
+    return fake_open(&f->instead, out, diag);
+}
+
+static struct fixture *start_with(unsigned room, bool instead)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct sl_diag diag;
@@ -58,16 +64,27 @@ static struct fixture *start(unsigned room)
     atomic_store(&f->fake.room, room);
     atomic_store(&f->now_ns, 100ull * SL_NS_PER_S);
     f->clock = (struct sl_clock){fixture_now, fixture_now, f};
-    const struct sl_card_loop_options options = {
-        .open = fake_open, .arg = &f->fake, .clock = &f->clock, .hooks = {.arg = f, .events = on_events}};
+    const struct sl_card_loop_options options = {.open = fake_open,
+                                                 .arg = &f->fake,
+                                                 .clock = &f->clock,
+                                                 .hooks = {.arg = f, .events = on_events},
+                                                 .open_instead = instead ? open_instead : NULL};
+    f->instead.kind = "cpu";
+    atomic_store(&f->instead.room, room);
     assert_int_equal(sl_card_loop_start(&options, &f->loop, &diag), SL_OK);
     return f;
+}
+
+static struct fixture *start(unsigned room)
+{
+    return start_with(room, false);
 }
 
 static void stop(struct fixture *f)
 {
     sl_card_loop_stop(f->loop);
     assert_int_equal(atomic_load(&f->fake.opened), atomic_load(&f->fake.closed));
+    assert_int_equal(atomic_load(&f->instead.opened), atomic_load(&f->instead.closed));
     pthread_mutex_destroy(&f->lock);
     free(f);
 }
@@ -309,6 +326,20 @@ static void events_close_offloaded_sessions(void **state)
     stop(f);
 }
 
+/* It is told within a poll, even without a command; then so many sessions are closed. */
+static void await_death(struct fixture *f, size_t closed)
+{
+    while (told(f) < 1 + closed) {
+        atomic_fetch_add(&f->now_ns, 10 * SL_NS_PER_MS);
+        sched_yield();
+    }
+    assert_int_equal(f->told[0].kind, SL_CARD_EVENT_DIED);
+    for (size_t i = 1; i <= closed; i++) {
+        assert_int_equal(f->told[i].kind, SL_CARD_EVENT_CLOSED);
+        assert_int_equal(f->told[i].detail, SL_CARD_CLOSE_DIED);
+    }
+}
+
 /* Whenever it dies, every command has one result, and what was there is closed. */
 static void death_and_reset(void **state)
 {
@@ -331,11 +362,7 @@ static void death_and_reset(void **state)
         sl_card_pipe_free(pipe);
         assert_int_equal(f->results, 60);
         assert_int_equal(f->status[59], SL_ERR_UNAVAILABLE);
-        while (told(f) == 0) { /* told within a poll, even without a command */
-            atomic_fetch_add(&f->now_ns, 10 * SL_NS_PER_MS);
-            sched_yield();
-        }
-        assert_int_equal(f->told[0].kind, SL_CARD_EVENT_DIED);
+        await_death(f, 2);
         assert_int_equal(count(f), 0);
         assert_int_equal(run_one(f, SL_ENGINE_INSTALL, 3, plain), SL_ERR_UNAVAILABLE);
 
@@ -362,7 +389,252 @@ static void death_and_reset(void **state)
             sl_card_loop_snapshot(f->loop, &now);
         } while (now.counters.dead);
         assert_int_equal(now.counters.sessions, 1);
-        assert_int_equal(told(f), 1);
+        assert_int_equal(told(f), 3);
+        stop(f);
+    }
+}
+
+static struct sl_engine_command *next(struct sl_card_pipe *pipe, size_t index, enum sl_engine_op op, uint64_t flow,
+                                      struct sl_card_extra extra)
+{
+    struct sl_engine_command *command;
+    struct sl_card_extra *slot;
+    sl_card_pipe_slot(pipe, index, &command, &slot);
+    command->op = op;
+    command->flow = flow;
+    command->key.sport = (uint16_t)flow;
+    *slot = extra;
+    return command;
+}
+
+static void push_install(struct sl_card_pipe *pipe, size_t index, uint64_t flow, uint8_t action, struct sl_card_extra extra)
+{
+    struct sl_engine_command *c = next(pipe, index, SL_ENGINE_INSTALL, flow, extra);
+    c->action = action;
+    for (unsigned lane = 0; lane < SL_ENGINE_LANES; lane++) {
+        const uint32_t base = (uint32_t)flow * 100 + lane * 10;
+        c->state[lane].track.next = c->state[lane].track.record_start = base;
+        c->state[lane].track.seq_delta = base + 1;
+        c->state[lane].track.ack_delta = base + 2;
+        c->state[lane].track.tsval_delta = base + 3;
+        c->state[lane].track.tsecr_delta = base + 4;
+        c->state[lane].keys.window_shift = (int8_t)(lane == 0 ? flow : 0 - flow);
+        if (extra.tls != SL_CARD_NO_TLS)
+            memset(&c->state[lane].keys.set[0], 0xa5, sizeof c->state[lane].keys.set[0]);
+    }
+    sl_card_pipe_push(pipe);
+}
+
+static void push_rule(struct sl_card_pipe *pipe, size_t index, uint8_t lane, uint16_t number, uint8_t valid)
+{
+    struct sl_engine_command *c = next(pipe, index, SL_ENGINE_RULE, 0, plain);
+    c->lane = lane;
+    c->number = number;
+    c->rule = (struct card_rule){.action = 1, .valid = valid};
+    sl_card_pipe_push(pipe);
+}
+
+/* Five sessions, two rules, a default. 1: forwards, with a time-out. 2: held, without keys. 3: transcodes. 4: held, with keys. 5:
+ * has keys, and only forwards. */
+static void set_up(struct fixture *f)
+{
+    const struct sl_card_extra ten = {.idle_timeout_s = 10}, offloaded = {.openoffload = true, .tls = SL_CARD_TLS13};
+    struct sl_card_pipe *pipe = open_pipe(f, 2);
+    size_t n = 0;
+    push_install(pipe, n++, 1, SL_CARD_SESSION_FORWARD, ten);
+    push_install(pipe, n++, 2, SL_CARD_SESSION_HOLD, plain);
+    push_install(pipe, n++, 3, SL_CARD_SESSION_TRANSCODE, offloaded);
+    push_install(pipe, n++, 4, SL_CARD_SESSION_HOLD, tls13);
+    push_install(pipe, n++, 5, SL_CARD_SESSION_HOLD, tls13);
+    next(pipe, n++, SL_ENGINE_CHANGE, 5, plain)->action = SL_CARD_SESSION_FORWARD;
+    sl_card_pipe_push(pipe);
+    push_rule(pipe, n++, 0, 3, 1);
+    push_rule(pipe, n++, 0, 0, 1);
+    push_rule(pipe, n++, 1, 255, 1);
+    push_rule(pipe, n++, 0, 3, 0);
+    struct sl_engine_command *c = next(pipe, n++, SL_ENGINE_DEFAULT, 0, plain);
+    c->lane = 1;
+    c->action = SL_CARD_DROP;
+    sl_card_pipe_push(pipe);
+    sl_card_pipe_flush(pipe);
+    sl_card_pipe_free(pipe);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(f->status[i], SL_OK);
+}
+
+static void await_kind(struct fixture *f, const char *kind, bool dead)
+{
+    struct sl_card_snapshot now;
+    do {
+        atomic_fetch_add(&f->now_ns, 10 * SL_NS_PER_MS);
+        sched_yield();
+        sl_card_loop_snapshot(f->loop, &now);
+    } while (now.counters.dead != dead || strcmp(now.info.kind, kind) != 0);
+    assert_int_equal(now.counters.sessions, count(f));
+    assert_int_equal(now.counters.lost, strcmp(kind, "cpu") == 0 ? FAKE_LOST + (dead ? FAKE_LOST : 0) : 0);
+}
+
+/* What reached the other engine of a session: all that it had but keys. */
+static void check_seen(struct fixture *f, uint64_t flow, uint8_t action)
+{
+    static const struct key_set no_keys[2];
+    const struct sl_engine_command *c = &f->instead.seen[flow];
+    assert_int_equal(c->flow, flow);
+    assert_int_equal(c->action, action);
+    assert_int_equal(c->key.sport, flow);
+    for (unsigned lane = 0; lane < SL_ENGINE_LANES; lane++) {
+        const uint32_t base = (uint32_t)flow * 100 + lane * 10;
+        assert_int_equal(c->state[lane].track.next, base);
+        assert_int_equal(c->state[lane].track.record_start, base);
+        assert_int_equal(c->state[lane].track.seq_delta, base + 1);
+        assert_int_equal(c->state[lane].track.ack_delta, base + 2);
+        assert_int_equal(c->state[lane].track.tsval_delta, base + 3);
+        assert_int_equal(c->state[lane].track.tsecr_delta, base + 4);
+        assert_int_equal(c->state[lane].track.flags, 0);
+        assert_int_equal(c->state[lane].keys.window_shift, lane == 0 ? (int)flow : -(int)flow);
+        assert_memory_equal(c->state[lane].keys.set, no_keys, sizeof no_keys);
+    }
+}
+
+/* Whenever it dies: sessions without keys and rules are in the other engine, the rest is closed, every command has one result. */
+static void another_engine_takes_over(void **state)
+{
+    (void)state;
+    static const unsigned delays[] = {0, 3, 1000000};
+    for (size_t d = 0; d < sizeof delays / sizeof delays[0]; d++) {
+        struct fixture *f = start_with(FAKE_SESSIONS, true);
+        set_up(f);
+        atomic_store(&f->fake.delay, delays[d]);
+        atomic_store(&f->instead.delay, (unsigned)d);
+        struct sl_card_pipe *pipe = open_pipe(f, 8);
+        for (size_t i = 0; i < 90; i++) {
+            push(pipe, i, SL_ENGINE_QUERY, i % 3 == 0 ? 3 : 2, plain);
+            if (i == 30)
+                atomic_store(&f->fake.die, true);
+        }
+        sl_card_pipe_flush(pipe);
+        assert_int_equal(f->results, 90);
+        await_death(f, 2);
+        f->results = 0;
+        for (size_t i = 0; i < 90; i++) /* what the dead one had taken failed; nothing before a success did */
+            assert_true(f->status[i] == SL_OK || f->status[i] == SL_ERR_UNAVAILABLE ||
+                        (f->status[i] == SL_ERR_NOT_FOUND && i % 3 == 0));
+        static const struct {
+            enum sl_engine_op op;
+            uint64_t flow;
+            sl_err status;
+        } later[] = {{SL_ENGINE_QUERY, 1, SL_OK},
+                     {SL_ENGINE_QUERY, 2, SL_OK},
+                     {SL_ENGINE_QUERY, 5, SL_OK},
+                     {SL_ENGINE_QUERY, 3, SL_ERR_NOT_FOUND},
+                     {SL_ENGINE_QUERY, 4, SL_ERR_NOT_FOUND},
+                     {SL_ENGINE_CHANGE, 3, SL_ERR_NOT_FOUND},
+                     {SL_ENGINE_KEYS, 3, SL_ERR_NOT_FOUND},
+                     {SL_ENGINE_CHANGE, 2, SL_ERR_INVALID},
+                     {SL_ENGINE_KEYS, 2, SL_ERR_INVALID},
+                     {SL_ENGINE_CHANGE, 5, SL_ERR_INVALID},
+                     {SL_ENGINE_KEYS, 5, SL_ERR_INVALID},
+                     {SL_ENGINE_INSTALL, 3, SL_OK},
+                     {SL_ENGINE_INSTALL, 1, SL_ERR_EXISTS},
+                     {SL_ENGINE_REMOVE, 2, SL_OK}};
+        for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+            push(pipe, i, later[i].op, later[i].flow, tls13);
+        sl_card_pipe_flush(pipe);
+        sl_card_pipe_free(pipe);
+        for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+            assert_int_equal(f->status[i], later[i].status);
+        check_seen(f, 1, SL_CARD_SESSION_FORWARD);
+        check_seen(f, 2, SL_CARD_SESSION_HOLD);
+        check_seen(f, 5, SL_CARD_SESSION_FORWARD);
+        assert_int_equal(f->instead.seen[4].flow, 0);
+        assert_int_equal(atomic_load(&f->instead.rules), 2);
+        assert_int_equal(atomic_load(&f->instead.defaults[0]), SL_CARD_PUNT);
+        assert_int_equal(atomic_load(&f->instead.defaults[1]), SL_CARD_DROP);
+        assert_int_equal(f->told[1].flow + f->told[2].flow, 3 + 4);
+        struct sl_card_closed closed[4];
+        assert_int_equal(sl_card_closed_take(sl_card_loop_lock(f->loop), closed, 4), 1);
+        sl_card_loop_unlock(f->loop);
+        assert_int_equal(closed[0].flow, 3);
+        assert_int_equal(count(f), 3);
+        await_kind(f, "cpu", false);
+
+        atomic_fetch_add(&f->now_ns, 8ull * SL_NS_PER_S); /* idle time begins anew */
+        assert_int_equal(run_one(f, SL_ENGINE_QUERY, 1, plain), SL_OK);
+        while (told(f) < 4) {
+            atomic_fetch_add(&f->now_ns, SL_NS_PER_S);
+            sched_yield();
+        }
+        assert_int_equal(f->told[3].flow, 1);
+        assert_int_equal(f->told[3].detail, SL_CARD_CLOSE_TIMEOUT);
+
+        atomic_store(&f->fake.delay, 0);
+        atomic_store(&f->fake.no_open, true);
+        assert_int_equal(run_one(f, SL_ENGINE_RESET, 0, plain), SL_ERR_UNAVAILABLE);
+        assert_int_equal(run_one(f, SL_ENGINE_QUERY, 5, plain), SL_OK);
+        atomic_store(&f->fake.no_open, false);
+        atomic_store(&f->fake.die, false);
+        assert_int_equal(run_one(f, SL_ENGINE_RESET, 0, plain), SL_OK);
+        await_kind(f, "fake", false);
+        assert_int_equal(count(f), 0);
+        assert_int_equal(atomic_load(&f->instead.closed), 1);
+        atomic_store(&f->fake.die, true); /* its rules were forgotten with the reset */
+        wait_told(f, 4);
+        await_kind(f, "cpu", false);
+        assert_int_equal(atomic_load(&f->instead.opened), 2);
+        assert_int_equal(atomic_load(&f->instead.rules), 2);
+        assert_int_equal(atomic_load(&f->instead.defaults[1]), SL_CARD_PUNT);
+        stop(f);
+    }
+}
+
+/* A session that had seen its end is removed in the other engine, with its own reason. */
+static void an_end_that_was_seen_is_kept(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(FAKE_SESSIONS, true);
+    const struct sl_card_extra offloaded = {.openoffload = true};
+    assert_int_equal(run_one(f, SL_ENGINE_INSTALL, 1, offloaded), SL_OK);
+    tell_event(f, SL_CARD_EVENT_RST, 0, 1, 0);
+    atomic_store(&f->fake.die, true);
+    while (told(f) < 3) {
+        atomic_fetch_add(&f->now_ns, 10 * SL_NS_PER_MS);
+        sched_yield();
+    }
+    assert_int_equal(f->told[1].kind, SL_CARD_EVENT_DIED);
+    assert_int_equal(f->told[2].kind, SL_CARD_EVENT_CLOSED);
+    assert_int_equal(f->told[2].detail, SL_CARD_CLOSE_RST);
+    assert_int_equal(count(f), 0);
+    stop(f);
+}
+
+/* No engine that could take over, none with the rules, or one with little room: what can't go on is closed. */
+static void taking_over_may_fail(void **state)
+{
+    (void)state;
+    for (unsigned which = 0; which < 3; which++) {
+        struct fixture *f = start_with(FAKE_SESSIONS, true);
+        set_up(f);
+        atomic_store(&f->instead.no_open, which == 0);
+        atomic_store(&f->instead.no_rules, which == 1);
+        atomic_store(&f->instead.room, which == 2 ? 1 : FAKE_SESSIONS);
+        atomic_store(&f->fake.die, true);
+        await_death(f, which == 2 ? 4 : 5);
+        assert_int_equal(count(f), which == 2 ? 1 : 0);
+        assert_int_equal(run_one(f, SL_ENGINE_QUERY, 9, plain), which == 2 ? SL_ERR_NOT_FOUND : SL_ERR_UNAVAILABLE);
+        if (which == 2) {
+            atomic_store(&f->instead.die, true); /* nothing takes over from it */
+            while (told(f) < 7) {
+                atomic_fetch_add(&f->now_ns, 10 * SL_NS_PER_MS);
+                sched_yield();
+            }
+            assert_int_equal(f->told[5].kind, SL_CARD_EVENT_DIED);
+            assert_int_equal(run_one(f, SL_ENGINE_QUERY, 1, plain), SL_ERR_UNAVAILABLE);
+            await_kind(f, "cpu", true);
+        }
+        atomic_store(&f->fake.die, false);
+        assert_int_equal(run_one(f, SL_ENGINE_RESET, 0, plain), SL_OK);
+        await_kind(f, "fake", false);
+        assert_int_equal(run_one(f, SL_ENGINE_INSTALL, 1, plain), SL_OK);
         stop(f);
     }
 }
@@ -436,6 +708,9 @@ int main(void)
         cmocka_unit_test(idle_sessions_end),
         cmocka_unit_test(events_close_offloaded_sessions),
         cmocka_unit_test(death_and_reset),
+        cmocka_unit_test(another_engine_takes_over),
+        cmocka_unit_test(an_end_that_was_seen_is_kept),
+        cmocka_unit_test(taking_over_may_fail),
         cmocka_unit_test(no_engine_no_loop),
         cmocka_unit_test(many_threads),
     };

@@ -48,6 +48,12 @@ static void right(void **state)
 
     assert_int_equal(parse((const char *const[]){"--listen", "unix:s", "--dead-after-ms", "2500", NULL}, &o, &start, &diag), SL_OK);
     assert_int_equal(o.engine.dead_after_ms, 2500);
+    assert_false(o.cpu_when_dead);
+
+    assert_int_equal(parse((const char *const[]){"--listen", "unix:s", "--when-dead", "cpu", NULL}, &o, &start, &diag), SL_OK);
+    assert_true(o.cpu_when_dead);
+    assert_int_equal(parse((const char *const[]){"--listen", "unix:s", "--when-dead", "close", NULL}, &o, &start, &diag), SL_OK);
+    assert_false(o.cpu_when_dead);
 
     assert_int_equal(parse((const char *const[]){"--pcap", "in", "out", "--inside", "10.0.0.0/8", "--punted", "drop", "--stay",
                                                  "--wait-sessions", "3", "--fix-checksums", NULL},
@@ -83,6 +89,7 @@ static void wrong(void **state)
         {{"--listen", "unix:a", "--sessions-max", "99999999999999999999"}, "--sessions-max"},
         {{"--listen", "unix:a", "--device", "1x"}, "--device"},
         {{"--listen", "unix:a", "--dead-after-ms", "3600001"}, "--dead-after-ms"},
+        {{"--listen", "unix:a", "--when-dead", "xrt"}, "--when-dead"},
         {{"--listen", "unix:a", "--mirror", "m"}, "--pcap"},
         {{"--listen", "unix:a", "--inside", "::/0"}, "--pcap"},
         {{"--listen", "unix:a", "rest"}, "rest"},
@@ -104,11 +111,10 @@ static void wrong(void **state)
 
 static void help_names_every_option(void **state)
 {
-    static const char *const names[] = {"--engine",        "--sessions-max", "--gcm",       "--device",        "--dead-after-ms",
-                                        "--xclbin",        "--public-key",   "--listen",    "--group",         "--tls-cert",
-                                        "--tls-key",       "--tls-ca",       "--drain-ms",  "--pcap",          "--sessions",
-                                        "--wait-sessions", "--inside",       "--punted",    "--fix-checksums", "--mirror",
-                                        "--stay",          "--log-level",    "--log-format"};
+    static const char *const names[] = {"--engine", "--sessions-max",  "--gcm",    "--device",   "--dead-after-ms", "--when-dead",
+                                        "--xclbin", "--public-key",    "--listen", "--group",    "--tls-cert",      "--tls-key",
+                                        "--tls-ca", "--drain-ms",      "--pcap",   "--sessions", "--wait-sessions", "--inside",
+                                        "--punted", "--fix-checksums", "--mirror", "--stay",     "--log-level",     "--log-format"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         assert_non_null(strstr(sl_card_usage, names[i]));

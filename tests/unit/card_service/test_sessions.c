@@ -52,7 +52,17 @@ static void add_find_remove(void **state)
     }
     for (uint64_t i = 0; i < N; i += 2)
         assert_int_equal(add(t, mix(i))->key.sport, 0); /* nothing is left of the one before */
+    const struct sl_card_session *s;
+    size_t cursor = 0, seen = 0;
+    for (; (s = sl_card_sessions_next(t, &cursor)) != NULL; seen++) { /* every second one goes while it is shown */
+        if (seen % 2 == 0)
+            sl_card_sessions_remove(t, sl_card_sessions_find(t, s->flow));
+    }
+    assert_int_equal(seen, N);
+    assert_int_equal(sl_card_sessions_count(t), N / 2);
     sl_card_sessions_clear(t);
+    cursor = 0;
+    assert_null(sl_card_sessions_next(t, &cursor));
     assert_int_equal(sl_card_sessions_count(t), 0);
     assert_null(sl_card_sessions_find(t, mix(1)));
     add(t, mix(1));
