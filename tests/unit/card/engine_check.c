@@ -11,7 +11,7 @@
 #include "trace_frame.h" /* random numbers */
 
 /* PATIENCE: without any news, until the test says that something has not come. It only bounds a failure. */
-enum { BATCH_MAX = 256, AT_ONCE = 32, EVENTS = 1024, TEXT_MAX = (1 << 14) + 1, PATIENCE_S = 60 };
+enum { BATCH_MAX = 256, AT_ONCE = 32, EVENTS = 1024, TEXT_MAX = (1 << 14) + 1, PATIENCE_S = 60, IDLE_MAX = 64 };
 
 __attribute__((noreturn, format(printf, 1, 2))) static void differ(const char *format, ...)
 {
@@ -77,6 +77,7 @@ struct check {
     size_t batched;
     uint64_t batches, next_flow, cookie;
     uint64_t news_ns; /* when something came last */
+    unsigned idle;    /* looks without news since then */
     uint64_t events, mirrored, refused;
     struct engine_check_result result;
 };
@@ -153,8 +154,11 @@ static bool wait_for_news(struct check *c)
     struct sl_engine_counters n;
     if (fetch(c) > 0) {
         c->news_ns = now_ns();
+        c->idle = 0;
         return true;
     }
+    if (++c->idle > IDLE_MAX) /* it is elsewhere, and may want this core */
+        nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     sl_engine_counters(c->engine, &n);
     if (n.dead)
         differ("the engine died");

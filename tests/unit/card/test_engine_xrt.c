@@ -10,13 +10,8 @@
 
 #include <cmocka.h>
 
-#include "card/numbers.h"
-#include "engine_commands.h"
 #include "engine_traces.h"
-#include "trace_frame.h"
 #include "xrt_lab.h"
-
-enum { CYCLES = 1000, AT_ONCE = 24 };
 
 static struct sl_engine *open_xrt(uint32_t sessions, uint32_t seal_limit)
 {
@@ -24,20 +19,6 @@ static struct sl_engine *open_xrt(uint32_t sessions, uint32_t seal_limit)
 }
 
 static struct engine_under_test card = {.open = open_xrt};
-
-/* Without a session, by the default of lane 0's rules. */
-static void forward_one(struct sl_engine *e)
-{
-    static uint8_t bytes[trace_frame_room];
-    const struct sl_engine_command c = {.op = SL_ENGINE_DEFAULT, .action = SL_CARD_FORWARD};
-    const struct sl_engine_frame f = {.bytes = bytes, .count = (uint32_t)engine_packet(bytes, 1, 16, 0, "x", 1)};
-    assert_int_equal(engine_do(e, &c), SL_OK);
-    engine_give(e, &f);
-    const struct sl_engine_result r = engine_next(e);
-    assert_int_equal(r.kind, SL_FRAME_TX);
-    assert_int_equal(r.count, f.count);
-    assert_memory_equal(r.bytes, bytes, f.count);
-}
 
 static void test_harsh(void **state)
 {
@@ -57,38 +38,12 @@ static void test_G3_seal_limit(void **state)
     engine_traces_G3_seal_limit(&card);
 }
 
-/* A thousand engines, one after the other, each of which carries a frame; and a few dozen at once. Nothing of them stays. */
-static void test_cycles(void **state)
-{
-    (void)state;
-    const unsigned cycles = card.seeds < 8 ? CYCLES / 10 : CYCLES; /* sanitizers */
-    for (unsigned i = 0; i < cycles; i++) {
-        struct sl_engine *e = xrt_lab_open(&(struct sl_engine_options){.sessions = 64});
-        forward_one(e);
-        sl_engine_close(e);
-    }
-    xrt_lab_await_none();
-}
-
-static void test_many_at_once(void **state)
-{
-    (void)state;
-    struct sl_engine *e[AT_ONCE];
-    for (unsigned i = 0; i < AT_ONCE; i++)
-        e[i] = xrt_lab_open(&(struct sl_engine_options){.sessions = 64});
-    for (unsigned round = 0; round < 3; round++)
-        for (unsigned i = 0; i < AT_ONCE; i++)
-            forward_one(e[i]);
-    for (unsigned i = 0; i < AT_ONCE; i++)
-        sl_engine_close(e[i]);
-    xrt_lab_await_none();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cycles),  cmocka_unit_test(test_many_at_once),  cmocka_unit_test(test_harsh),
-        cmocka_unit_test(test_corners), cmocka_unit_test(test_G3_seal_limit),
+        cmocka_unit_test(test_harsh),
+        cmocka_unit_test(test_corners),
+        cmocka_unit_test(test_G3_seal_limit),
     };
     engine_traces_measure(&card, true);
     return cmocka_run_group_tests(tests, xrt_lab_begin, xrt_lab_end);
