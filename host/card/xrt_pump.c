@@ -94,10 +94,10 @@ static void copy_lines(const struct card_ring *from, const struct card_ring *to,
     }
 }
 
-/* The whole entry; its head line's last word comes last. */
-static void copy_entry(const struct card_ring *from, const struct card_ring *to, uint32_t lines)
+/* The whole entry, its head line as it was checked; the last word of that comes last. */
+static void copy_entry(const struct card_ring *from, const struct card_ring *to, const uint8_t head[card_line_bytes],
+                       uint32_t lines)
 {
-    const uint8_t *const head = card_ring_line(from, from->at);
     uint8_t *const copy = card_ring_line(to, from->at);
     copy_lines(from, to, from->at + 1, lines - 1);
     memcpy(copy, head, card_line_bytes - sizeof(uint32_t));
@@ -111,7 +111,7 @@ static enum sl_xrt_pumped carry_to_card(struct sl_xrt_pump *p, unsigned lane)
     const bool told =
         hand_on(&p->lane[lane].to_card_read, &p->far.lane[lane].page->to_card_read, &p->near.lane[lane].page->to_card_read);
     const uint32_t written = load(&p->near.lane[lane].page->to_card_written), lines = written - p->lane[lane].to_card;
-    if (written - p->lane[lane].to_card_read > from.lines)
+    if (written - p->lane[lane].to_card_read > from.lines || lines > from.lines)
         return SL_XRT_PUMP_NONSENSE;
     if (lines == 0)
         return told ? SL_XRT_PUMP_BUSY : SL_XRT_PUMP_IDLE;
@@ -138,7 +138,7 @@ static enum sl_xrt_pumped carry_from_card(struct sl_xrt_pump *p, unsigned lane)
         if (line.head.bytes > card_packet_room || from.at + lines + 1 - p->lane[lane].from_card_read > from.lines)
             return SL_XRT_PUMP_NONSENSE;
         memset(card_ring_line(&to, from.at + lines), 0, card_line_bytes);
-        copy_entry(&from, &to, lines);
+        copy_entry(&from, &to, line.bytes, lines);
         from.at += lines;
         busy = true;
     }
@@ -161,7 +161,7 @@ static enum sl_xrt_pumped carry_mirror(struct sl_xrt_pump *p, unsigned lane)
         const uint32_t lines = card_mirror_lines(&line.head);
         if (from.at + lines - p->lane[lane].mirror_read > from.lines)
             return SL_XRT_PUMP_NONSENSE;
-        copy_entry(&from, &to, lines);
+        copy_entry(&from, &to, line.bytes, lines);
         for (uint32_t i = 0; i < lines; i++)
             sl_wipe(card_ring_line(&from, from.at++), card_line_bytes);
         busy = true;
