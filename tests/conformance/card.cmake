@@ -11,5 +11,5 @@ if(SLUICE_XRT)
   # On the simulated card, which dies.
   add_test(NAME conformance.card.death COMMAND ${SLUICE_PYTEST} ${CMAKE_CURRENT_LIST_DIR}/test_card_death.py)
   set_tests_properties(conformance.card.death PROPERTIES TIMEOUT 600 ENVIRONMENT
-    "SLUICE_BUILD_DIR=${CMAKE_BINARY_DIR};SLUICE_XRT_TREE=${SLUICE_XRT_TREE};PYTHONDONTWRITEBYTECODE=1")
+    "SLUICE_BUILD_DIR=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1")
 endif()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluice-card with a card that dies: the simulated one, whose process is killed."""
 import json
-import os
 
 import pytest
 from card_lab import Agent, flow_key, forward, frame, pb, read_pcap, transcode, write_pcap
@@ -17,7 +16,7 @@ MOVED = {"next_seq": 1, "seq_delta": 1000, "ack_delta": 2000, "window_shift": -1
 @pytest.fixture(name="card")
 def simulated_card(tmp_path, monkeypatch):
     """The environment in which XRT opens the simulated card (sim/xrt/environment.h); arguments for sluice-card."""
-    folder, tree = tmp_path / "xrt", os.environ["SLUICE_XRT_TREE"]
+    folder, tree = tmp_path / "xrt", BUILD / "sim" / "xrt" / "tree"
     folder.mkdir()
     (folder / "emconfig.json").write_text(json.dumps({
         "Version": {"FileVersion": "2.0", "ToolVersion": "2022.1"},
