@@ -243,30 +243,37 @@ def test_half_close(lab, sluice, server):
                     incoming.write(chunk) if chunk else incoming.write_eof()  # pylint: disable=expression-not-assigned
 
         drive(tls.do_handshake)
-        threading.Thread(target=write_and_close, args=(tls, payload, sock, outgoing), daemon=True).start()
+        lock = threading.Lock()  # a TLS object belongs to one thread at a time
+        threading.Thread(target=write_and_close, args=(tls, payload, sock, outgoing, lock), daemon=True).start()
         received = b""
         while not received.endswith(b"bye") or len(received) < len(payload) + 3:
             try:
-                received += tls.read(65536)
+                with lock:
+                    received += tls.read(65536)
             except ssl.SSLWantReadError:
                 chunk = sock.recv(65536)
                 assert chunk, f"{len(received)} bytes came back"
-                incoming.write(chunk)
+                with lock:
+                    incoming.write(chunk)
     assert received == payload + b"bye"
 
 
-def write_and_close(tls, payload, sock, outgoing):
+def write_and_close(tls, payload, sock, outgoing, lock):
     """In small pieces, so that the echo does not fill the way; then close_notify, whose answer comes much later."""
     for at in range(0, len(payload), 8192):
-        tls.write(payload[at:at + 8192])
-        sock.sendall(outgoing.read())
+        with lock:
+            tls.write(payload[at:at + 8192])
+            piece = outgoing.read()
+        sock.sendall(piece)
         time.sleep(0.005)
     time.sleep(0.3)
-    try:
-        tls.unwrap()
-    except ssl.SSLError:
-        pass  # SSLWantReadError: the peer's close_notify is to come
-    sock.sendall(outgoing.read())
+    with lock:
+        try:
+            tls.unwrap()
+        except ssl.SSLError:
+            pass  # SSLWantReadError: the peer's close_notify is to come
+        piece = outgoing.read()
+    sock.sendall(piece)
 
 
 def test_connect_to_a_host_that_is_denied(sluice, curl):
