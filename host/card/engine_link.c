@@ -434,28 +434,27 @@ static void take_completions(struct link_engine *e, uint64_t now)
 
 /* ---- is it alive? ---- */
 
-/* So many lines lie in a ring from the card and wait to be read. */
-static uint32_t unread_frames(const struct card_ring *ring)
+static uint32_t lines_of_frame(const uint8_t head[card_line_bytes])
 {
-    struct card_ring r = *ring;
-    union {
-        uint8_t bytes[card_line_bytes];
-        struct card_packet_head head;
-    } line;
-    while (r.at - ring->at < ring->lines && card_ring_peek(&r, line.bytes))
-        r.at += card_ring_lines(line.head.bytes);
-    return r.at - ring->at;
+    struct card_packet_head h;
+    memcpy(&h, head, sizeof(h));
+    return card_ring_lines(h.bytes);
 }
 
-static uint32_t unread_mirror(const struct card_ring *ring)
+static uint32_t lines_of_item(const uint8_t head[card_line_bytes])
+{
+    struct card_mirror_head h;
+    memcpy(&h, head, sizeof(h));
+    return card_mirror_lines(&h);
+}
+
+/* So many lines lie in a ring from the card and wait to be read. */
+static uint32_t unread(const struct card_ring *ring, uint32_t (*lines_of)(const uint8_t head[card_line_bytes]))
 {
     struct card_ring r = *ring;
-    union {
-        uint8_t bytes[card_line_bytes];
-        struct card_mirror_head head;
-    } line;
-    while (r.at - ring->at < ring->lines && card_ring_peek(&r, line.bytes))
-        r.at += card_mirror_lines(&line.head);
+    uint8_t head[card_line_bytes];
+    while (r.at - ring->at < ring->lines && card_ring_peek(&r, head))
+        r.at += lines_of(head);
     return r.at - ring->at;
 }
 
@@ -465,7 +464,8 @@ static bool host_must_fetch(const struct link_engine *e)
     const uint32_t frame = card_ring_lines(card_packet_room) + 1, item = 3;
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         const struct link_lane *l = &e->lane[i];
-        if (unread_frames(&l->from_card) + frame >= l->from_card.lines || unread_mirror(&l->mirror) + item >= l->mirror.lines)
+        if (unread(&l->from_card, lines_of_frame) + frame >= l->from_card.lines ||
+            unread(&l->mirror, lines_of_item) + item >= l->mirror.lines)
             return true;
     }
     return false;
