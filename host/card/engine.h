@@ -192,8 +192,8 @@ struct sl_engine_counters {
     uint64_t lost; /* frames that were in a dead engine, or whose fate the device did not tell */
     uint64_t events, events_lost;
     uint64_t mirrored_records, mirror_refused; /* refused: records that did not verify; nothing of them was shown */
-    uint64_t mirror_lost;                      /* records that verified, and could not be shown for lack of memory */
-    uint64_t sessions;                         /* installed now */
+    uint64_t mirror_lost; /* records that verified, and could not be shown: no memory for the text, or not all of it came */
+    uint64_t sessions;    /* installed now */
     bool dead;
 };
 void sl_engine_counters(const struct sl_engine *engine, struct sl_engine_counters *out);

@@ -71,6 +71,7 @@ SL_CARD_HANDLER(sl_card_get_counters)
     out->events_lost = now.counters.events_lost;
     out->mirrored_records = now.counters.mirrored_records;
     out->mirror_refused = now.counters.mirror_refused;
+    out->mirror_lost = now.counters.mirror_lost;
     out->sessions = now.counters.sessions;
     out->commands = now.commands;
     struct sl_card_sessions *table = sl_card_loop_lock(s->loop);

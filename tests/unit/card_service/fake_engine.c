@@ -167,6 +167,7 @@ static void fake_info(const struct sl_engine *engine, struct sl_engine_info *out
 
 static void fake_counters(const struct sl_engine *engine, struct sl_engine_counters *out)
 {
+    *out = ((const struct fake *)engine)->state->counters;
     out->dead = is_dead((struct fake *)(uintptr_t)engine);
     out->lost = out->dead ? FAKE_LOST : 0;
 }

@@ -15,13 +15,14 @@ enum { FAKE_SESSIONS = 64, FAKE_QUEUE = 32, FAKE_LOST = 5 };
 
 struct fake_state {
     /* Set by the test. */
-    atomic_uint room;         /* sessions; more: SL_ERR_LIMIT */
-    atomic_uint delay;        /* so many polls pass before a completion comes */
-    atomic_bool die;          /* dies at the next call */
-    atomic_bool no_open;      /* the next open fails */
-    atomic_bool no_rules;     /* rules are refused */
-    atomic_ullong last_ns[2]; /* every session's last packet in the lane */
-    struct card_event event;  /* comes once when event_ready is set */
+    atomic_uint room;                   /* sessions; more: SL_ERR_LIMIT */
+    atomic_uint delay;                  /* so many polls pass before a completion comes */
+    atomic_bool die;                    /* dies at the next call */
+    atomic_bool no_open;                /* the next open fails */
+    atomic_bool no_rules;               /* rules are refused */
+    atomic_ullong last_ns[2];           /* every session's last packet in the lane */
+    struct card_event event;            /* comes once when event_ready is set */
+    struct sl_engine_counters counters; /* what it has counted; before it is opened. dead and lost are its own */
     atomic_bool event_ready;
     /* Told to the test. */
     atomic_uint opened, closed, installed;
