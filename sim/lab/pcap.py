@@ -15,11 +15,11 @@ def write_pcap(path, packets):
 
 
 def read_pcap(path):
-    """[bytes] of the frames, from a file such as write_pcap or sluice-card writes."""
-    data, at, frames = pathlib.Path(path).read_bytes(), 24, []
+    """[(nanoseconds since 1970, bytes)], from a file such as write_pcap or sluice-card writes."""
+    data, at, packets = pathlib.Path(path).read_bytes(), 24, []
     assert struct.unpack_from("<I", data)[0] == MAGIC
     while at < len(data):
-        count = struct.unpack_from("<I", data, at + 8)[0]
-        frames.append(data[at + 16:at + 16 + count])
+        seconds, ns, count = struct.unpack_from("<III", data, at)
+        packets.append((seconds * 10**9 + ns, data[at + 16:at + 16 + count]))
         at += 16 + count
-    return frames
+    return packets

@@ -171,6 +171,69 @@ def test_many_frames_keep_their_order(tmp_path):
         count[way] += 1
 
 
+def segments(one, way, text, size):
+    """The stream of one lane: records of 1,000 bytes, cut anywhere, as frames in order."""
+    stream = b"".join(payload(one.send(way, text[i:i + 1000])) for i in range(0, len(text), 1000))
+    start = one.seq[way] - len(stream)
+    return [(there, back)[way](start + i, stream[i:i + size]) for i in range(0, len(stream), size)]
+
+
+def stream_of(frames, way, start):
+    """What a receiver makes of the frames of one lane, whatever their order."""
+    parts = {}
+    for raw in frames:
+        if raw[26:30] == (there, back)[way](0)[26:30]:
+            parts[int.from_bytes(raw[38:42], "big") - start] = payload(raw)
+    data = b""
+    for at, part in sorted(parts.items()):
+        assert at <= len(data), f"a hole at {len(data)}"
+        data += part[len(data) - at:]
+    return data
+
+
+def texts_of(one, way, stream):
+    out, index = b"", 0
+    while stream:
+        size = 5 + int.from_bytes(stream[3:5], "big")
+        out, stream, index = out + one.read(way, index, stream[:size])[0], stream[size:], index + 1
+    return out
+
+
+@pytest.mark.parametrize("moved", [2, 5, 100])
+def test_frames_out_of_order(tmp_path, moved):
+    """What comes before its turn waits for it. A capture has such frames wherever a sender has several processors."""
+    one, text = Session(), [os.urandom(100_000), os.urandom(100_000)]
+    frames = [item for pair in zip(segments(one, 0, text[0], 700), segments(one, 1, text[1], 700)) for item in pair]
+    mixed = list(frames)
+    for i in range(3, len(mixed) - moved, 2 * moved + 7):
+        mixed.insert(i + moved, mixed.pop(i))
+    write_pcap(tmp_path / "in", mixed)
+    log = run("--pcap", tmp_path / "in", tmp_path / "out", "--sessions", sessions_file(tmp_path / "sessions", one.install),
+              "--mirror", tmp_path / "mirror")
+    out, mirror = read_pcap(tmp_path / "out"), read_pcap(tmp_path / "mirror")
+    for way in (0, 1):
+        assert texts_of(one, way, stream_of(out, way, one.lanes[way].next_seq)) == text[way]
+        assert stream_of(mirror, way, 1) == text[way]
+    assert sorted(map(len, out)) == sorted(map(len, frames))
+    assert totals(log)["sent"] == len(frames) and totals(log)["punted_passed"] == 0
+    assert 0 < totals(log)["waited"] < len(frames)
+
+
+@pytest.mark.parametrize("punted, passed", [("pass", 93), ("drop", 0)])
+def test_a_hole_that_stays(tmp_path, punted, passed):
+    """Nothing can be opened behind it: that waits to the end, and then passes as it came, or not at all."""
+    one, text = Session(), os.urandom(100_000)
+    frames = segments(one, 0, text, 1022)  # a record each
+    write_pcap(tmp_path / "in", frames[:6] + frames[7:])
+    log = run("--pcap", tmp_path / "in", tmp_path / "out", "--sessions", sessions_file(tmp_path / "sessions", one.install),
+              "--punted", punted)
+    out = read_pcap(tmp_path / "out")
+    assert texts_of(one, 0, stream_of(out[:6], 0, 1000)) == text[:6000]
+    assert out[6:] == (frames[7:] if passed else [])
+    assert {name: totals(log)[name] for name in ("sent", "waited", "punted_passed", "punted_dropped")} == {
+        "sent": 6, "waited": 93, "punted_passed": passed, "punted_dropped": 93 - passed}
+
+
 def test_sessions_files(tmp_path):
     write_pcap(tmp_path / "in", [there(1)])
     good = sessions_file(tmp_path / "good", forward(1))

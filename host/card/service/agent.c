@@ -228,8 +228,8 @@ static void tell_replay(const struct sl_replay_totals *t, sl_err err, const stru
     if (err)
         sl_log(SL_LOG_ERROR, "card", "replay failed", SL_STR("reason", diag->text));
     sl_log(SL_LOG_INFO, "card", "replay done", SL_U64("frames", t->frames), SL_U64("bytes", t->bytes), SL_U64("sent", t->sent),
-           SL_U64("punted_passed", t->passed), SL_U64("punted_dropped", t->dropped), SL_U64("dropped_by_card", t->lost),
-           SL_U64("unreadable", t->unreadable));
+           SL_U64("waited", t->waited), SL_U64("punted_passed", t->passed), SL_U64("punted_dropped", t->dropped),
+           SL_U64("dropped_by_card", t->lost), SL_U64("unreadable", t->unreadable));
 }
 
 bool sl_card_agent_over(struct sl_card_agent *agent, sl_err *err)

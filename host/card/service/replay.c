@@ -11,10 +11,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "card/numbers.h"
 #include "card/service/capture.h"
 #include "card/service/frame.h"
+#include "card/service/waiting.h"
 
-enum { BURST = 64, RESULTS = 64, PATIENCE_S = 5 };
+enum { BURST = 64, RESULTS = 64, PATIENCE_S = 5, WAITING_BYTES_MAX = 64 << 20, TCP = 20 };
 
 enum state { WAITING, RUNNING, DONE };
 
@@ -29,12 +31,15 @@ struct sl_replay {
 
     /* The burst: frames of one lane, of which `given` were taken by the engine. */
     struct sl_engine_frame burst[BURST];
-    uint8_t *copies; /* BURST frames, for those that are changed */
+    uint8_t *copies;                /* BURST frames, for those that are changed */
+    struct sl_waiting_frame *again; /* the burst is of these: frames that were punted before. NULL: it is of the capture */
+    struct sl_waiting *waiting;     /* a line for each key and lane */
     size_t count, given;
     uint64_t time_ns;
     struct sl_capture_frame ahead; /* read, and of the other lane */
-    bool has_ahead, ended;
-    uint64_t settled;      /* frames whose fate is known: results, and by the engine's counters */
+    bool has_ahead;
+    uint64_t accepted;     /* frames that the engine has taken */
+    uint64_t settled;      /* of them, those whose fate is known: results, and by the engine's counters */
     uint64_t gone_before;  /* dropped and lost before the replay began, by the counters of `engine` */
     uint64_t gone_earlier; /* dropped, or lost, in an engine that died in the middle */
     const struct sl_engine *engine;
@@ -103,9 +108,21 @@ static void add_key(void *arg, struct sl_card_session *session)
     r->keys[r->key_count++] = session->key;
 }
 
-static bool is_session(const struct sl_replay *r, const struct sl_engine_flow_key *key)
+static const struct sl_engine_flow_key *session_key(const struct sl_replay *r, const struct sl_engine_flow_key *key)
 {
-    return r->key_count > 0 && bsearch(key, r->keys, r->key_count, sizeof *r->keys, by_bytes) != NULL;
+    return r->key_count > 0 ? bsearch(key, r->keys, r->key_count, sizeof *r->keys, by_bytes) : NULL;
+}
+
+/* The line of `waiting` for frames of a lane. False: they are of no session that there was at the beginning. */
+static bool line_of(const struct sl_replay *r, const struct sl_frame_view *view, uint8_t lane, size_t *line)
+{
+    const struct sl_engine_flow_key reversed = sl_frame_key_reversed(&view->key);
+    const struct sl_engine_flow_key *key = session_key(r, lane == 0 ? &view->key : &reversed);
+
+    if (key == NULL)
+        return false;
+    *line = (size_t)(key - r->keys) * SL_ENGINE_LANES + lane;
+    return true;
 }
 
 static bool is_inside(const struct sl_replay *r, const uint8_t address[16], uint8_t version)
@@ -119,10 +136,10 @@ static bool is_inside(const struct sl_replay *r, const uint8_t address[16], uint
 
 static uint8_t lane_of(const struct sl_replay *r, const struct sl_frame_view *view)
 {
-    const struct sl_engine_flow_key reversed = sl_frame_key_reversed(&view->key);
-    if (is_session(r, &view->key))
+    size_t line;
+    if (line_of(r, view, 0, &line))
         return 0;
-    if (is_session(r, &reversed))
+    if (line_of(r, view, 1, &line))
         return 1;
     return !is_inside(r, view->key.src, view->key.version) && is_inside(r, view->key.dst, view->key.version);
 }
@@ -164,19 +181,42 @@ static bool put(struct sl_replay *r, const struct sl_capture_frame *frame)
     return true;
 }
 
+static void free_again(struct sl_replay *r)
+{
+    for (struct sl_waiting_frame *next; r->again != NULL; r->again = next) {
+        next = r->again->next;
+        free(r->again);
+    }
+}
+
+/* The next burst is of frames that wait, if there are any whose turn may have come. */
+static bool fill_again(struct sl_replay *r)
+{
+    size_t line;
+
+    r->count = r->given = 0;
+    free_again(r);
+    r->again = sl_waiting_take(r->waiting, BURST, &line);
+    for (struct sl_waiting_frame *f = r->again; f != NULL; f = f->next)
+        r->burst[r->count++] = (struct sl_engine_frame){
+            .bytes = f->bytes, .count = f->count, .lane = (uint8_t)(line % SL_ENGINE_LANES), .kind = SL_FRAME_INJECT};
+    return r->count > 0;
+}
+
+/* The next burst; an empty one at the end. */
 static sl_err fill_burst(struct sl_replay *r)
 {
     struct sl_capture_frame frame;
-    r->count = r->given = 0;
+
+    if (fill_again(r))
+        return SL_OK;
     if (r->has_ahead)
         put(r, &r->ahead);
     r->has_ahead = false;
     while (r->count < BURST) {
         sl_err err = sl_capture_next(r->in, &frame, &r->diag);
-        if (err == SL_ERR_NOT_FOUND) {
-            r->ended = true;
+        if (err == SL_ERR_NOT_FOUND)
             return SL_OK;
-        }
         if (err)
             return sl_fail_prefix(&r->diag, err, "%s", r->options->in);
         r->totals.frames++;
@@ -196,19 +236,80 @@ static sl_err fill_burst(struct sl_replay *r)
 
 /* ---- output ---- */
 
+static void write_punted(struct sl_replay *r, const uint8_t *bytes, uint32_t count)
+{
+    if (!r->options->drop_punted)
+        sl_capture_write(r->out, r->time_ns, bytes, count);
+    r->totals.passed += !r->options->drop_punted;
+    r->totals.dropped += r->options->drop_punted;
+}
+
+/* What nobody can make use of any more, at the end. */
+static void write_waiting(struct sl_replay *r)
+{
+    size_t line;
+
+    sl_waiting_stir_all(r->waiting);
+    for (struct sl_waiting_frame *f; (f = sl_waiting_take(r->waiting, SIZE_MAX, &line)) != NULL;) {
+        sl_waiting_stir(r->waiting, line);
+        for (struct sl_waiting_frame *next; f != NULL; f = next) {
+            next = f->next;
+            write_punted(r, f->bytes, f->count);
+            free(f);
+        }
+    }
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* Whether the punted frame waits for its turn now. */
+static bool waits(struct sl_replay *r, const struct sl_engine_result *result)
+{
+    struct sl_frame_view view;
+    size_t line;
+
+    if ((result->punt.reason != SL_PUNT_AHEAD && result->punt.reason != SL_PUNT_KEY_WAIT) ||
+        !sl_frame_view(result->bytes, result->count, &view) || !line_of(r, &view, result->lane, &line) || view.end - view.l4 < TCP)
+        return false;
+    const uint8_t *tcp = result->bytes + view.l4;
+    const size_t header = (size_t)(tcp[12] >> 4) * 4, bytes = view.end - view.l4;
+    const uint32_t flags = ((tcp[13] & SL_TCP_SYN) != 0 ? 1u : 0u) + ((tcp[13] & SL_TCP_FIN) != 0 ? 1u : 0u);
+    struct sl_waiting_frame frame = {.seq = get32(tcp + 4), .count = result->count};
+    frame.end = frame.seq + (uint32_t)(bytes > header ? bytes - header : 0) + flags;
+    if (!sl_waiting_put(r->waiting, line, &frame, result->bytes, r->again == NULL))
+        return false;
+    r->totals.waited += r->again == NULL;
+    return true;
+}
+
+/* Those that wait behind a frame that was sent may follow. */
+static void stir(struct sl_replay *r, const struct sl_engine_result *result)
+{
+    struct sl_frame_view view;
+    size_t line;
+
+    if (sl_waiting_count(r->waiting) > 0 && sl_frame_view(result->bytes, result->count, &view) &&
+        line_of(r, &view, result->lane, &line))
+        sl_waiting_stir(r->waiting, line);
+}
+
 static bool take_results(struct sl_replay *r, struct sl_engine *engine)
 {
     struct sl_engine_result results[RESULTS];
     size_t n = sl_engine_receive(engine, results, RESULTS);
 
     for (size_t i = 0; i < n && r->state == RUNNING; i++) {
-        bool sent = results[i].kind == SL_FRAME_TX;
         r->settled++;
-        if (sent || !r->options->drop_punted)
+        if (results[i].kind == SL_FRAME_TX) {
             sl_capture_write(r->out, r->time_ns, results[i].bytes, results[i].count);
-        r->totals.sent += sent;
-        r->totals.passed += !sent && !r->options->drop_punted;
-        r->totals.dropped += !sent && r->options->drop_punted;
+            r->totals.sent++;
+            stir(r, &results[i]);
+        } else if (!waits(r, &results[i])) {
+            write_punted(r, results[i].bytes, results[i].count);
+        }
     }
     return n > 0;
 }
@@ -220,11 +321,6 @@ static uint64_t gone(struct sl_engine *engine)
     return c.drops[0] + c.drops[1] + c.lost;
 }
 
-static uint64_t given(const struct sl_replay *r)
-{
-    return r->totals.frames - r->totals.unreadable - r->has_ahead - (r->count - r->given);
-}
-
 /* Dropped and lost so far. */
 static uint64_t lost(const struct sl_replay *r, struct sl_engine *engine)
 {
@@ -234,13 +330,13 @@ static uint64_t lost(const struct sl_replay *r, struct sl_engine *engine)
 /* Whether it is known what became of every frame given so far. */
 static bool settled(const struct sl_replay *r, struct sl_engine *engine)
 {
-    return r->settled + lost(r, engine) >= given(r);
+    return r->settled + lost(r, engine) >= r->accepted;
 }
 
 /* Another engine has taken the place of a dead one: what that one had not given back never comes. */
 static void move(struct sl_replay *r, struct sl_engine *engine)
 {
-    r->gone_earlier = given(r) - r->settled;
+    r->gone_earlier = r->accepted - r->settled;
     r->gone_before = gone(engine);
     r->engine = engine;
 }
@@ -260,6 +356,10 @@ static bool begin(struct sl_replay *r, struct sl_engine *engine)
     }
     if (r->key_count > 0)
         qsort(r->keys, r->key_count, sizeof *r->keys, by_bytes);
+    if (sl_waiting_new(r->key_count * SL_ENGINE_LANES, WAITING_BYTES_MAX, &r->waiting) != SL_OK) {
+        finish(r, sl_fail(&r->diag, SL_ERR_NOMEM, "out of memory"));
+        return true;
+    }
     r->gone_before = gone(engine);
     r->engine = engine;
     r->state = RUNNING;
@@ -276,6 +376,7 @@ static bool give(struct sl_replay *r, struct sl_engine *engine)
     if (r->given < r->count) {
         size_t n = sl_engine_send(engine, r->burst + r->given, r->count - r->given);
         r->given += n;
+        r->accepted += n;
         r->waiting_since_ns = now;
         return n > 0;
     }
@@ -285,14 +386,12 @@ static bool give(struct sl_replay *r, struct sl_engine *engine)
         return true; /* to be looked at again at once */
     }
     r->totals.lost = lost(r, engine);
-    if (r->ended && !r->has_ahead) {
-        finish(r, SL_OK);
-        return true;
-    }
     sl_err err = fill_burst(r);
     r->waiting_since_ns = now;
-    if (err)
+    if (err || r->count == 0) {
+        write_waiting(r);
         finish(r, err);
+    }
     return true;
 }
 
@@ -371,6 +470,8 @@ void sl_replay_free(struct sl_replay *replay)
     sl_capture_finish(replay->out);
     pthread_cond_destroy(&replay->done_changed);
     pthread_mutex_destroy(&replay->lock);
+    free_again(replay);
+    sl_waiting_free(replay->waiting);
     free(replay->keys);
     free(replay->copies);
     free(replay);

@@ -3,13 +3,15 @@
  * A capture as the card's ports: its frames go through the engine, what comes out is written to another capture.
  *
  * Frames are given in bursts of one lane, the next burst when the fate of all frames of the last one is known, so that the output
- * is in the input's order. Which lane a frame takes:
+ * is in the input's order, but for frames that had to wait. Which lane a frame takes:
  *
  *   1. that of its session, if it has one (or of the flow's addresses and ports in a session: inside ─▶ outside is lane 0)
  *   2. lane 0 if its source, lane 1 if its destination, lies in one of the inside prefixes
  *   3. lane 0
  *
- * Punted frames are what the host would get. Here there is no host: they are passed on unchanged, or dropped.
+ * Punted frames are what the host would get. Here there is no host: they are passed on unchanged, or dropped. But what came before
+ * its turn (behind a hole, or a KeyUpdate whose keys are missing) waits, as a host would hold it, and is fed to the card again when
+ * something of its lane was sent; what still waits at the end is passed on or dropped then.
  */
 #pragma once
 
@@ -40,6 +42,7 @@ struct sl_replay_options {
 
 struct sl_replay_totals {
     uint64_t frames, bytes, sent, passed, dropped, unreadable, lost;
+    uint64_t waited; /* frames that came before their turn */
 };
 
 struct sl_replay;
