@@ -333,8 +333,8 @@ static void tell_counters(const struct sl_flow_entry *entry, struct sl_engine_co
 
 static sl_err of_session(struct cpu_engine *e, const struct sl_engine_command *c, struct sl_engine_completion *done)
 {
-    const uint32_t index = c->flow != 0 ? sl_cpu_sessions_by_flow(&e->sessions, c->flow) : SL_FLOW_NONE;
-    if (index == SL_FLOW_NONE)
+    const uint32_t index = sl_flow_ids_find(&e->sessions.ids, c->flow);
+    if (index == SL_FLOW_IDS_NONE)
         return SL_ERR_NOT_FOUND;
     struct sl_flow_entry *entry = sl_flow_table_entry(e->sessions.table, index);
     switch (c->op) {

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "card/flow_ids.h"
 #include "card/numbers.h"
 
 struct entry {
-    uint64_t flow; /* 0: unused */
     struct sl_engine_flow_key key;
     uint32_t next_free;
 };
@@ -18,60 +18,25 @@ struct sl_link_sessions {
     struct entry *entries;
     /* Unused indexes, the one that was freed longest ago first: what still comes of a removed session meets no other one soon. */
     uint32_t free_first, free_last;
-    uint32_t *by_flow; /* index + 1, open addressing, at most half full; 0: empty */
-    uint32_t mask;
-    uint64_t multiplier;
+    struct sl_flow_ids ids;
     struct sl_card_cuckoo *table[SL_ENGINE_LANES];
 };
 
 #define NONE UINT32_MAX
 
-/* ---- by flow id ---- */
-
-static uint32_t home(const struct sl_link_sessions *s, uint64_t flow)
-{
-    return (uint32_t)(flow * s->multiplier >> 32) & s->mask;
-}
-
-static uint64_t flow_at(const struct sl_link_sessions *s, uint32_t slot)
-{
-    return s->entries[s->by_flow[slot] - 1].flow;
-}
-
-/* The slot of the flow, or the empty one where it would go. */
-static uint32_t slot_of(const struct sl_link_sessions *s, uint64_t flow)
-{
-    uint32_t slot = home(s, flow);
-    while (s->by_flow[slot] != 0 && flow_at(s, slot) != flow)
-        slot = (slot + 1) & s->mask;
-    return slot;
-}
-
-/* Those behind it that would no longer be found move up (Knuth, volume 3, section 6.4, algorithm R). */
-static void empty_slot(struct sl_link_sessions *s, uint32_t slot)
-{
-    for (uint32_t next = (slot + 1) & s->mask; s->by_flow[next] != 0; next = (next + 1) & s->mask) {
-        if (((next - home(s, flow_at(s, next))) & s->mask) >= ((next - slot) & s->mask)) {
-            s->by_flow[slot] = s->by_flow[next];
-            slot = next;
-        }
-    }
-    s->by_flow[slot] = 0;
-}
-
 sl_err sl_link_sessions_find(const struct sl_link_sessions *s, uint64_t flow, uint32_t *index)
 {
-    const uint32_t slot = slot_of(s, flow);
-    if (flow == 0 || s->by_flow[slot] == 0)
+    const uint32_t found = sl_flow_ids_find(&s->ids, flow);
+    if (found == SL_FLOW_IDS_NONE)
         return SL_ERR_NOT_FOUND;
-    *index = s->by_flow[slot] - 1;
+    *index = found;
     return SL_OK;
 }
 
 sl_err sl_link_sessions_any(const struct sl_link_sessions *s, uint32_t *index)
 {
     for (uint32_t i = 0; i < s->room && s->count > 0; i++) {
-        if (s->entries[i].flow != 0) {
+        if (s->ids.flow[i] != 0) {
             *index = i;
             return SL_OK;
         }
@@ -83,7 +48,7 @@ sl_err sl_link_sessions_any(const struct sl_link_sessions *s, uint32_t *index)
 
 static void forget_all(struct sl_link_sessions *s)
 {
-    memset(s->by_flow, 0, ((size_t)s->mask + 1) * sizeof(*s->by_flow));
+    sl_flow_ids_clear(&s->ids);
     for (uint32_t i = 0; i < s->room; i++)
         s->entries[i] = (struct entry){.next_free = i + 1 < s->room ? i + 1 : NONE};
     s->free_first = 0;
@@ -93,26 +58,18 @@ static void forget_all(struct sl_link_sessions *s)
 
 sl_err sl_link_sessions_new(uint32_t room, struct sl_link_sessions **out)
 {
-    uint32_t slots = 4;
-    while (slots < 2 * room)
-        slots *= 2;
     struct sl_link_sessions *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return SL_ERR_NOMEM;
     s->room = room;
-    s->mask = slots - 1;
     s->entries = calloc(room, sizeof(*s->entries));
-    s->by_flow = calloc(slots, sizeof(*s->by_flow));
-    sl_err err = s->entries == NULL || s->by_flow == NULL ? SL_ERR_NOMEM : SL_OK;
+    sl_err err = s->entries == NULL ? SL_ERR_NOMEM : sl_flow_ids_init(&s->ids, room);
     for (unsigned i = 0; i < SL_ENGINE_LANES && err == SL_OK; i++)
         err = sl_card_cuckoo_new(NULL, &s->table[i]);
-    if (err == SL_OK && getrandom(&s->multiplier, sizeof(s->multiplier), 0) != (ssize_t)sizeof(s->multiplier))
-        err = SL_ERR_IO;
     if (err != SL_OK) {
         sl_link_sessions_free(s);
         return err;
     }
-    s->multiplier |= 1;
     forget_all(s);
     *out = s;
     return SL_OK;
@@ -124,7 +81,7 @@ void sl_link_sessions_free(struct sl_link_sessions *s)
         return;
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
         sl_card_cuckoo_free(s->table[i]);
-    free(s->by_flow);
+    sl_flow_ids_free(&s->ids);
     free(s->entries);
     free(s);
 }
@@ -196,9 +153,8 @@ sl_err sl_link_sessions_add(struct sl_link_sessions *s, uint64_t flow, const str
     plan->lane[0].count = plan->lane[1].count = plan->back.count = 0;
     if (flow == 0 || !is_session_action(action) || !key_is_sound(key))
         return SL_ERR_INVALID;
-    const uint32_t slot = slot_of(s, flow);
     const struct sl_card_flow_key k[SL_ENGINE_LANES] = {key_in(key, 0), key_in(key, 1)};
-    if (s->by_flow[slot] != 0 || sl_card_cuckoo_find(s->table[0], &k[0], NULL, NULL))
+    if (sl_flow_ids_find(&s->ids, flow) != SL_FLOW_IDS_NONE || sl_card_cuckoo_find(s->table[0], &k[0], NULL, NULL))
         return SL_ERR_EXISTS;
     const uint32_t at = s->free_first;
     if (at == NONE)
@@ -214,8 +170,8 @@ sl_err sl_link_sessions_add(struct sl_link_sessions *s, uint64_t flow, const str
     s->free_first = s->entries[at].next_free;
     if (s->free_first == NONE)
         s->free_last = NONE;
-    s->entries[at] = (struct entry){.flow = flow, .key = *key, .next_free = NONE};
-    s->by_flow[slot] = at + 1;
+    s->entries[at] = (struct entry){.key = *key, .next_free = NONE};
+    sl_flow_ids_add(&s->ids, flow, at);
     s->count++;
     *index = at;
     return SL_OK;
@@ -229,7 +185,7 @@ void sl_link_sessions_remove(struct sl_link_sessions *s, uint32_t index, struct 
         const struct sl_card_flow_key k = key_in(&e->key, i);
         (void)sl_card_cuckoo_remove(s->table[i], &k, &plan->lane[i]); /* it is there */
     }
-    empty_slot(s, slot_of(s, e->flow));
+    sl_flow_ids_remove(&s->ids, index);
     *e = (struct entry){.next_free = NONE};
     if (s->free_last != NONE)
         s->entries[s->free_last].next_free = index;

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sessions of the cpu engine: by 5-tuple (card/flow_table.h), by the host's flow id, and their two halves.
+ * The sessions of the cpu engine: by 5-tuple (card/flow_table.h), by the host's flow id (card/flow_ids.h), and their two halves.
  *
  * There is one table for both lanes. It knows flows as lane 0 sees them; a key of lane 1 is reversed before it is looked up.
  */
 #pragma once
 
+#include "card/flow_ids.h"
 #include "card/flow_table.h"
 #include "card/session.h"
 
 struct sl_cpu_sessions {
     struct sl_flow_table *table;
     struct sl_cpu_half_pool *pool;
-    uint32_t *by_flow; /* index + 1, open addressing; 0: empty */
-    uint32_t mask;
-    uint64_t multiplier;
+    struct sl_flow_ids ids; /* indexes are the table's */
     size_t room;
 };
 
@@ -27,8 +26,6 @@ sl_err sl_cpu_sessions_reset(struct sl_cpu_sessions *s);
 /* SL_ERR_EXISTS: flow or key; SL_ERR_LIMIT; SL_ERR_NOMEM. Nothing has changed then. */
 sl_err sl_cpu_sessions_add(struct sl_cpu_sessions *s, uint64_t flow, const struct sl_flow_key *key, unsigned action,
                            const struct session_state state[2]);
-/* The session's index, or SL_FLOW_NONE. */
-uint32_t sl_cpu_sessions_by_flow(const struct sl_cpu_sessions *s, uint64_t flow);
 void sl_cpu_sessions_remove(struct sl_cpu_sessions *s, uint32_t index);
 /* Bytes of memory that a session costs when the room is used up. */
 size_t sl_cpu_sessions_bytes_each(const struct sl_cpu_sessions *s);

@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+
+#include "card/flow_ids.h"
 
 enum {
     BLOCK = 1024,      /* sessions */
-    INDEX_MIN = 1024,  /* slots */
     WHEEL = 1024,      /* seconds */
     PAGES_FRESH_S = 10 /* a listing that takes longer between two pages is sorted again */
 };
@@ -17,9 +17,8 @@ struct sl_card_sessions {
     size_t block_count, block_room;
     uint32_t *free_numbers; /* of slab entries */
     size_t free_count;
-    uint32_t *index; /* number + 1; 0: empty */
-    size_t index_size, count;
-    uint64_t seed;
+    struct sl_flow_ids ids; /* room for the numbers of all blocks, or for more */
+    size_t count;
     uint64_t *pages;
     size_t page_count;
     uint64_t pages_at_s;
@@ -36,58 +35,6 @@ static struct sl_card_session *at(const struct sl_card_sessions *t, uint32_t num
     return &t->blocks[number / BLOCK][number % BLOCK];
 }
 
-/* ---- index ---- */
-
-/* Flow ids are the clients' choice; the seed keeps them from choosing the slot. The mixer is that of SplitMix64. */
-static size_t home(const struct sl_card_sessions *t, uint64_t flow)
-{
-    uint64_t x = flow ^ t->seed;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return (size_t)(x ^ (x >> 31)) & (t->index_size - 1);
-}
-
-/* The slot that holds the flow, or the empty one where it would go. */
-static size_t slot_of(const struct sl_card_sessions *t, uint64_t flow)
-{
-    size_t slot = home(t, flow);
-    while (t->index[slot] != 0 && at(t, t->index[slot] - 1)->flow != flow)
-        slot = (slot + 1) & (t->index_size - 1);
-    return slot;
-}
-
-static sl_err grow_index(struct sl_card_sessions *t)
-{
-    uint32_t *old = t->index;
-    size_t old_size = t->index_size, size = old_size == 0 ? INDEX_MIN : old_size * 2;
-    uint32_t *index = calloc(size, sizeof *index);
-
-    if (index == NULL)
-        return SL_ERR_NOMEM;
-    t->index = index;
-    t->index_size = size;
-    for (size_t i = 0; i < old_size; i++) {
-        if (old[i] != 0)
-            t->index[slot_of(t, at(t, old[i] - 1)->flow)] = old[i];
-    }
-    free(old);
-    return SL_OK;
-}
-
-/* Empties a slot and moves up what would no longer be found behind it. */
-static void empty_slot(struct sl_card_sessions *t, size_t hole)
-{
-    const size_t mask = t->index_size - 1;
-    for (size_t i = (hole + 1) & mask; t->index[i] != 0; i = (i + 1) & mask) {
-        size_t wanted = home(t, at(t, t->index[i] - 1)->flow);
-        if (((i - wanted) & mask) >= ((i - hole) & mask)) {
-            t->index[hole] = t->index[i];
-            hole = i;
-        }
-    }
-    t->index[hole] = 0;
-}
-
 /* ---- slab ---- */
 
 static sl_err grow_slab(struct sl_card_sessions *t)
@@ -98,6 +45,8 @@ static sl_err grow_slab(struct sl_card_sessions *t)
     if (numbers == NULL)
         return SL_ERR_NOMEM;
     t->free_numbers = numbers;
+    if (room > t->ids.room && sl_flow_ids_grow(&t->ids, 2 * t->ids.room) != SL_OK)
+        return SL_ERR_NOMEM;
     if (t->block_count == t->block_room) {
         size_t blocks = t->block_room == 0 ? 16 : t->block_room * 2;
         struct sl_card_session **grown = reallocarray(t->blocks, blocks, sizeof(void *));
@@ -122,7 +71,7 @@ sl_err sl_card_sessions_new(size_t closed_max, struct sl_card_sessions **out)
     if (t == NULL)
         return SL_ERR_NOMEM;
     t->closed_max = closed_max;
-    if (getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed || grow_index(t) != SL_OK) {
+    if (sl_flow_ids_init(&t->ids, BLOCK) != SL_OK) {
         free(t);
         return SL_ERR_NOMEM;
     }
@@ -138,7 +87,7 @@ void sl_card_sessions_free(struct sl_card_sessions *t)
         free(t->blocks[i]);
     free(t->blocks);
     free(t->free_numbers);
-    free(t->index);
+    sl_flow_ids_free(&t->ids);
     free(t->pages);
     free(t->closed);
     free(t);
@@ -146,17 +95,14 @@ void sl_card_sessions_free(struct sl_card_sessions *t)
 
 sl_err sl_card_sessions_add(struct sl_card_sessions *t, uint64_t flow, struct sl_card_session **out)
 {
-    if ((t->count + 1) * 2 > t->index_size && grow_index(t) != SL_OK)
-        return SL_ERR_NOMEM;
-    size_t slot = slot_of(t, flow);
-    if (t->index[slot] != 0)
+    if (sl_flow_ids_find(&t->ids, flow) != SL_FLOW_IDS_NONE)
         return SL_ERR_EXISTS;
     if (t->free_count == 0 && grow_slab(t) != SL_OK)
         return SL_ERR_NOMEM;
     uint32_t number = t->free_numbers[--t->free_count];
     struct sl_card_session *session = at(t, number);
     *session = (struct sl_card_session){.flow = flow};
-    t->index[slot] = number + 1;
+    sl_flow_ids_add(&t->ids, flow, number);
     t->count++;
     *out = session;
     return SL_OK;
@@ -164,29 +110,28 @@ sl_err sl_card_sessions_add(struct sl_card_sessions *t, uint64_t flow, struct sl
 
 struct sl_card_session *sl_card_sessions_find(struct sl_card_sessions *t, uint64_t flow)
 {
-    uint32_t number = t->index[slot_of(t, flow)];
-    return number == 0 ? NULL : at(t, number - 1);
+    uint32_t number = sl_flow_ids_find(&t->ids, flow);
+    return number == SL_FLOW_IDS_NONE ? NULL : at(t, number);
 }
 
 void sl_card_sessions_remove(struct sl_card_sessions *t, struct sl_card_session *session)
 {
-    size_t slot = slot_of(t, session->flow);
+    uint32_t number = sl_flow_ids_find(&t->ids, session->flow);
     sl_card_sessions_deadline(t, session, 0);
-    t->free_numbers[t->free_count++] = t->index[slot] - 1;
-    empty_slot(t, slot);
+    t->free_numbers[t->free_count++] = number;
+    sl_flow_ids_remove(&t->ids, number);
     *session = (struct sl_card_session){.flow = 0};
     t->count--;
 }
 
 void sl_card_sessions_clear(struct sl_card_sessions *t)
 {
-    for (size_t i = 0; i < t->index_size; i++) {
-        if (t->index[i] != 0) {
-            *at(t, t->index[i] - 1) = (struct sl_card_session){.flow = 0};
-            t->free_numbers[t->free_count++] = t->index[i] - 1;
-            t->index[i] = 0;
-        }
+    size_t cursor = 0;
+    for (struct sl_card_session *session; (session = sl_card_sessions_next(t, &cursor)) != NULL;) {
+        *session = (struct sl_card_session){.flow = 0};
+        t->free_numbers[t->free_count++] = (uint32_t)(cursor - 1);
     }
+    sl_flow_ids_clear(&t->ids);
     memset(t->wheel, 0, sizeof t->wheel);
     t->timers = t->count = t->page_count = 0;
 }
@@ -198,10 +143,9 @@ size_t sl_card_sessions_count(const struct sl_card_sessions *t)
 
 void sl_card_sessions_visit(struct sl_card_sessions *t, void (*visit)(void *arg, struct sl_card_session *session), void *arg)
 {
-    for (size_t i = 0; i < t->index_size; i++) {
-        if (t->index[i] != 0)
-            visit(arg, at(t, t->index[i] - 1));
-    }
+    size_t cursor = 0;
+    for (struct sl_card_session *session; (session = sl_card_sessions_next(t, &cursor)) != NULL;)
+        visit(arg, session);
 }
 
 struct sl_card_session *sl_card_sessions_next(struct sl_card_sessions *t, size_t *cursor)
@@ -257,9 +201,9 @@ static sl_err sort_pages(struct sl_card_sessions *t, uint64_t now_s)
 
     if (pages == NULL)
         return SL_ERR_NOMEM;
-    for (size_t i = 0; i < t->index_size; i++) {
-        if (t->index[i] != 0)
-            pages[n++] = at(t, t->index[i] - 1)->flow;
+    for (size_t i = 0; i < t->ids.room; i++) {
+        if (t->ids.flow[i] != 0)
+            pages[n++] = t->ids.flow[i];
     }
     qsort(pages, n, sizeof *pages, by_number);
     t->pages = pages;
@@ -307,7 +251,7 @@ sl_err sl_card_sessions_page(struct sl_card_sessions *t, uint64_t from, size_t m
 
 static uint32_t number_of(const struct sl_card_sessions *t, const struct sl_card_session *session)
 {
-    return t->index[slot_of(t, session->flow)];
+    return sl_flow_ids_find(&t->ids, session->flow) + 1;
 }
 
 static void unlink_timer(struct sl_card_sessions *t, struct sl_card_session *s)

@@ -4,7 +4,7 @@
  * deadlines (idle time-outs, sessions that have closed) and the closed sessions that nobody has fetched yet.
  *
  *   slab of sessions   fixed blocks: a session stays where it is while it is installed
- *   index              flow id ─▶ number in the slab; open addressing, linear probing
+ *   ids                flow id ─▶ number in the slab (card/flow_ids.h)
  *   pages              flow ids in rising order, sorted when a listing begins and used by its following pages
  *   wheel              sessions by the second of their deadline, modulo its size
  *
