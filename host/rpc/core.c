@@ -103,14 +103,15 @@ sl_err sl_rpc_core_pack(const ProtobufCMessage *message, size_t max_bytes, grpc_
     return SL_OK;
 }
 
-static sl_err unpack(struct sl_rpc_arena *arena, const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *type,
+static sl_err unpack(struct sl_rpc_arena *arena, uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *type,
                      ProtobufCMessage **out, struct sl_diag *diag)
 {
-    return arena != NULL ? sl_rpc_message_unpack_in(arena, type, bytes, len, out, diag)
+    return arena != NULL ? sl_rpc_message_unpack_lent(arena, type, bytes, len, out, diag)
                          : sl_rpc_message_unpack(type, bytes, len, out, diag);
 }
 
-/* What came in one piece is decoded where it lies; pieces are put together in the arena, if there is one. */
+/* With an arena, the pieces are put together in it, and parts of the message stay there. Otherwise what came in one piece is
+ * decoded where it lies. */
 static sl_err unpack_pieces(grpc_byte_buffer_reader *reader, size_t len, struct sl_rpc_arena *arena,
                             const ProtobufCMessageDescriptor *type, ProtobufCMessage **out, struct sl_diag *diag)
 {
@@ -119,8 +120,8 @@ static sl_err unpack_pieces(grpc_byte_buffer_reader *reader, size_t len, struct 
     size_t filled = 0;
     while (grpc_byte_buffer_reader_peek(reader, &piece) != 0) {
         const size_t count = GRPC_SLICE_LENGTH(*piece);
-        if (whole == NULL && count == len)
-            return unpack(arena, GRPC_SLICE_START_PTR(*piece), len, type, out, diag);
+        if (arena == NULL && whole == NULL && count == len)
+            return unpack(NULL, GRPC_SLICE_START_PTR(*piece), len, type, out, diag);
         if (whole == NULL && (whole = arena != NULL ? sl_rpc_arena_take(arena, len) : malloc(len)) == NULL)
             return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
         if (count > len - filled) /* longer than it said: cannot be */

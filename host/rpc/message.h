@@ -38,3 +38,6 @@ sl_err sl_rpc_message_unpack(const ProtobufCMessageDescriptor *type, const uint8
  * too, pieces of the arena may be taken. */
 sl_err sl_rpc_message_unpack_in(struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                 size_t len, ProtobufCMessage **out, struct sl_diag *diag);
+/* The same of bytes that live as long as what is in the arena, such as a piece of it: parts of the message may lie in them. */
+sl_err sl_rpc_message_unpack_lent(struct sl_rpc_arena *arena, const ProtobufCMessageDescriptor *type, uint8_t *bytes, size_t len,
+                                  ProtobufCMessage **out, struct sl_diag *diag);

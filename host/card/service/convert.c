@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,55 +20,6 @@ enum {
     SHIFT_MAX = 14
 };
 
-/* ---- H ---- */
-
-struct sl_card_hasher {
-    EVP_CIPHER_CTX *aes128, *aes256; /* ECB; each key is set before it is used */
-};
-
-static sl_err make_context(const EVP_CIPHER *cipher, EVP_CIPHER_CTX **out)
-{
-    *out = EVP_CIPHER_CTX_new();
-    return *out != NULL && EVP_EncryptInit_ex2(*out, cipher, NULL, NULL, NULL) == 1 && EVP_CIPHER_CTX_set_padding(*out, 0) == 1
-               ? SL_OK
-               : SL_ERR_CRYPTO;
-}
-
-sl_err sl_card_hasher_new(struct sl_card_hasher **out)
-{
-    struct sl_card_hasher *hasher = calloc(1, sizeof *hasher);
-    sl_err err = hasher != NULL ? make_context(EVP_aes_128_ecb(), &hasher->aes128) : SL_ERR_NOMEM;
-
-    if (!err)
-        err = make_context(EVP_aes_256_ecb(), &hasher->aes256);
-    if (err)
-        sl_card_hasher_free(hasher);
-    else
-        *out = hasher;
-    return err;
-}
-
-void sl_card_hasher_free(struct sl_card_hasher *hasher)
-{
-    if (hasher == NULL)
-        return;
-    EVP_CIPHER_CTX_free(hasher->aes128); /* wipes the key schedule */
-    EVP_CIPHER_CTX_free(hasher->aes256);
-    free(hasher);
-}
-
-static sl_err make_h(struct sl_card_hasher *hasher, const uint8_t *key, size_t key_bytes, uint8_t h[16], struct sl_diag *diag)
-{
-    static const uint8_t zero[16];
-    EVP_CIPHER_CTX *context = key_bytes == 32 ? hasher->aes256 : hasher->aes128;
-    int n = 0;
-
-    if (EVP_EncryptInit_ex2(context, NULL, key, NULL, NULL) != 1 || EVP_EncryptUpdate(context, h, &n, zero, sizeof zero) != 1 ||
-        n != 16)
-        return sl_fail(diag, SL_ERR_CRYPTO, "AES failed");
-    return SL_OK;
-}
-
 /* ---- keys ---- */
 
 static sl_err take_key(struct sl_card_hasher *hasher, const ProtobufCBinaryData *in, const char *name, uint8_t key[32],
@@ -79,7 +29,8 @@ static sl_err take_key(struct sl_card_hasher *hasher, const ProtobufCBinaryData 
         return sl_fail(diag, SL_ERR_INVALID, "%s has %zu bytes; 16 or 32 are needed", name, in->len);
     memcpy(key, in->data, in->len);
     *is_long = in->len == 32;
-    return make_h(hasher, key, in->len, h, diag);
+    sl_err err = sl_card_hash_key(hasher, key, in->len, h);
+    return err ? sl_fail(diag, err, "AES failed") : SL_OK;
 }
 
 static sl_err take_iv(const ProtobufCBinaryData *in, const char *name, uint8_t tls, uint8_t iv[12], struct sl_diag *diag)

@@ -10,16 +10,12 @@
 
 #include "base/err.h"
 #include "card/engine.h"
+#include "card/service/hash_key.h"
 #include "card/service/sessions.h"
 #include "openoffload/v1/openoffload.pb-c.h"
 #include "sluice/card/v1/card.pb-c.h"
 
 enum { SL_CARD_ADDRESS_TEXT = 46 };
-
-/* Makes H; one a thread. */
-struct sl_card_hasher;
-sl_err sl_card_hasher_new(struct sl_card_hasher **out);
-void sl_card_hasher_free(struct sl_card_hasher *hasher);
 
 /* command and extra are zeroed. */
 sl_err sl_card_command_from(struct sl_card_hasher *hasher, const Sluice__Card__V1__Command *in, struct sl_engine_command *command,
