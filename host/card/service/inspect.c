@@ -16,6 +16,16 @@ static sl_err set_text(char **field, const char *value)
 
 /* ---- the card ---- */
 
+/* For those who may know. */
+static sl_err look(const struct sl_card_service *s, const struct sl_rpc_call *call, struct sl_card_snapshot *now,
+                   struct sl_diag *diag)
+{
+    sl_err err = sl_card_authorise(s, call, diag);
+    if (!err)
+        sl_card_loop_snapshot(s->loop, now);
+    return err;
+}
+
 SL_CARD_HANDLER(sl_card_get_info)
 {
     Sluice__Card__V1__Info *out = (Sluice__Card__V1__Info *)response;
@@ -23,10 +33,9 @@ SL_CARD_HANDLER(sl_card_get_info)
     struct sl_card_snapshot now;
     (void)request;
 
-    sl_err err = sl_card_authorise(s, call, diag);
+    sl_err err = look(s, call, &now, diag);
     if (err)
         return err;
-    sl_card_loop_snapshot(s->loop, &now);
     out->interface_version = now.info.interface;
     out->sessions_max = now.info.sessions;
     out->sessions = now.counters.sessions;
@@ -62,10 +71,9 @@ SL_CARD_HANDLER(sl_card_get_counters)
     struct sl_card_snapshot now;
     (void)request;
 
-    sl_err err = sl_card_authorise(s, call, diag);
+    sl_err err = look(s, call, &now, diag);
     if (err)
         return err;
-    sl_card_loop_snapshot(s->loop, &now);
     out->frames_lost = now.counters.lost;
     out->events = now.counters.events;
     out->events_lost = now.counters.events_lost;
