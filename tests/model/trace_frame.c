@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "trace_frame.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+void trace_random_begin(struct trace_random *r)
+{
+    const char *given = getenv("SLUICE_SEED");
+    r->state = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    printf("SLUICE_SEED=%llu\n", (unsigned long long)r->state);
+    fflush(stdout);
+}
 
 uint64_t trace_random64(struct trace_random *r)
 {

@@ -12,6 +12,8 @@ extern "C" {
 struct trace_random {
     uint64_t state;
 };
+/* From the environment's SLUICE_SEED, which repeats a run; without it, another one each time. Printed. */
+void trace_random_begin(struct trace_random *r);
 uint64_t trace_random64(struct trace_random *r);
 uint32_t trace_below(struct trace_random *r, uint32_t n);                      /* 0 .. n - 1; 0 if n is 0 */
 uint32_t trace_between(struct trace_random *r, uint32_t least, uint32_t most); /* both included */

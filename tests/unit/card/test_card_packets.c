@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "card/card_packets.h"
 #include "trace_frame.h" /* random numbers */
@@ -252,8 +251,6 @@ int main(void)
         cmocka_unit_test(test_send),
         cmocka_unit_test(test_send_believes_nothing),
     };
-    const char *seed = getenv("SLUICE_SEED");
-    rng.state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-    print_message("SLUICE_SEED=%llu\n", (unsigned long long)rng.state);
+    trace_random_begin(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

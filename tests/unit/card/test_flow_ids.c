@@ -8,8 +8,6 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include "card/flow_ids.h"
 #include "trace_frame.h" /* random numbers */
@@ -88,8 +86,6 @@ int main(void)
         cmocka_unit_test(random_operations),
         cmocka_unit_test(ids_that_differ_in_few_bits_lie_apart),
     };
-    const char *seed = getenv("SLUICE_SEED");
-    rng.state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-    print_message("SLUICE_SEED=%llu\n", (unsigned long long)rng.state);
+    trace_random_begin(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

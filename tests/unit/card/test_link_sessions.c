@@ -12,7 +12,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "card/cuckoo.h"
 #include "card/numbers.h"
@@ -528,8 +527,6 @@ int main(void)
         cmocka_unit_test(test_random_operations), cmocka_unit_test(test_full),          cmocka_unit_test(test_exists),
         cmocka_unit_test(test_invalid),           cmocka_unit_test(test_freed_indexes), cmocka_unit_test(test_reset),
     };
-    const char *seed = getenv("SLUICE_SEED");
-    rng.state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-    print_message("SLUICE_SEED=%llu\n", (unsigned long long)rng.state);
+    trace_random_begin(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

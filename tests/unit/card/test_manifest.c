@@ -76,20 +76,45 @@ static void set(json_t *root, const char *path, const char *value)
         assert_int_equal(json_array_set_new(parent, (size_t)atoi(step), new), 0);
 }
 
-static void write_tree(const json_t *manifest, size_t flags, char folder[BITS_PATH])
+static void write_tree(const json_t *manifest, char folder[BITS_PATH])
 {
-    char *text = json_dumps(manifest, flags);
+    char *text = json_dumps(manifest, 0);
     assert_non_null(text);
     bits_write(bits, text, strlen(text), folder);
     free(text);
 }
 
-static void expect(const char *folder, const char *name, const char *key, sl_err expected, const char *said)
+static void expect_of(const char *folder, const char *name, const char *key, sl_err expected, const char *said)
 {
     struct sl_diag diag;
     sl_err err = bits_judge(bits, folder, name, key, &diag);
     if (err != expected || strstr(diag.text, said) == NULL)
         fail_msg("%s (\"%s\"), expected %s (\"%s\")", sl_err_str(err), diag.text, sl_err_str(expected), said);
+}
+
+static void expect(const char *folder, sl_err expected, const char *said)
+{
+    expect_of(folder, BITS_FILE, bits->public_key, expected, said);
+}
+
+/* Writes a manifest, which is gone then. */
+static void spend_tree(json_t *manifest, char folder[BITS_PATH])
+{
+    write_tree(manifest, folder);
+    json_decref(manifest);
+}
+
+static void write_good(char folder[BITS_PATH])
+{
+    spend_tree(bits_manifest(bits, "sim", "host"), folder);
+}
+
+/* The verdict on a manifest, which is gone then. */
+static void judge_tree(json_t *manifest, sl_err expected, const char *said)
+{
+    char folder[BITS_PATH];
+    spend_tree(manifest, folder);
+    expect(folder, expected, said);
 }
 
 /* ---- what passes ---- */
@@ -109,10 +134,8 @@ static void test_good(void **state)
             struct sl_diag diag = {""};
             size_t bytes = 0;
             int fd = -1;
-            json_t *manifest = bits_manifest(bits, board, attachments[i]);
-            write_tree(manifest, 0, folder);
-            json_decref(manifest);
-            expect(folder, BITS_FILE, bits->public_key, SL_OK, "");
+            spend_tree(bits_manifest(bits, board, attachments[i]), folder);
+            expect(folder, SL_OK, "");
 
             snprintf(path, sizeof(path), "%s/" BITS_FILE, folder);
             assert_int_equal(sl_card_manifest_load(path, bits->public_key, &said, &fd, &bytes, &diag), SL_OK);
@@ -138,9 +161,7 @@ static void test_sealed(void **state)
     int fd;
     (void)state;
 
-    json_t *manifest = bits_manifest(bits, "sim", "host");
-    write_tree(manifest, 0, folder);
-    json_decref(manifest);
+    write_good(folder);
     snprintf(path, sizeof(path), "%s/" BITS_FILE, folder);
     assert_int_equal(sl_card_manifest_load(path, bits->public_key, &said, &fd, &bytes, NULL), SL_OK);
     bits_put(folder, BITS_FILE, "other", 5);
@@ -173,14 +194,14 @@ static void test_sizes(void **state)
     for (size_t i = 0; i < COUNT(sizes); i++) {
         bits->xclbin_bytes = sizes[i];
         json_t *manifest = bits_manifest(bits, "sim", "host");
-        write_tree(manifest, 0, folder);
-        expect(folder, BITS_FILE, bits->public_key, SL_OK, "");
+        write_tree(manifest, folder);
+        expect(folder, SL_OK, "");
         bits->xclbin_bytes = sizes[i] + 1;
-        write_tree(manifest, 0, folder);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "has more");
+        write_tree(manifest, folder);
+        expect(folder, SL_ERR_AUTH, "has more");
         bits->xclbin_bytes = sizes[i] - 1;
-        write_tree(manifest, 0, folder);
-        expect(folder, BITS_FILE, bits->public_key, i == 0 ? SL_ERR_INVALID : SL_ERR_AUTH, i == 0 ? "no xclbin" : "has less");
+        write_tree(manifest, folder);
+        expect(folder, i == 0 ? SL_ERR_INVALID : SL_ERR_AUTH, i == 0 ? "no xclbin" : "has less");
         json_decref(manifest);
     }
     bits->xclbin_bytes = whole;
@@ -190,15 +211,11 @@ static void test_sizes(void **state)
 /* A file that begins in another way is no xclbin, whatever the manifest says of it. */
 static void test_magic(void **state)
 {
-    char folder[BITS_PATH];
     (void)state;
 
     for (size_t i = 0; i < 8; i++) {
         bits->xclbin[i] ^= 1;
-        json_t *manifest = bits_manifest(bits, "sim", "host");
-        write_tree(manifest, 0, folder);
-        json_decref(manifest);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_INVALID, "is no xclbin");
+        judge_tree(bits_manifest(bits, "sim", "host"), SL_ERR_INVALID, "is no xclbin");
         bits->xclbin[i] ^= 1;
     }
     assert_int_equal(bits_compare(bits), 0);
@@ -210,12 +227,12 @@ static void test_unsigned(void **state)
     (void)state;
 
     json_t *manifest = bits_manifest(bits, "sim", "host");
-    write_tree(manifest, 0, folder);
+    write_tree(manifest, folder);
     bits_put(folder, "manifest.json.sig", "", 0);
-    expect(folder, BITS_FILE, NULL, SL_OK, "");
+    expect_of(folder, BITS_FILE, NULL, SL_OK, "");
     set(manifest, "board", "\"u280\"");
-    write_tree(manifest, 0, folder);
-    expect(folder, BITS_FILE, NULL, SL_ERR_UNSUPPORTED, "manifest.board is no board");
+    write_tree(manifest, folder);
+    expect_of(folder, BITS_FILE, NULL, SL_ERR_UNSUPPORTED, "manifest.board is no board");
     json_decref(manifest);
     bits->count = 0; /* bitstreams/check wants a key */
 }
@@ -318,7 +335,6 @@ static const struct {
 
 static void test_trees(void **state)
 {
-    char folder[BITS_PATH];
     const char *name;
     json_t *value;
     size_t files = open_files(), passing = 0;
@@ -328,23 +344,17 @@ static void test_trees(void **state)
     for (size_t i = 0; i < COUNT(trees); i++) {
         json_t *manifest = json_deep_copy(good);
         set(manifest, trees[i].path, trees[i].value);
-        write_tree(manifest, 0, folder);
-        json_decref(manifest);
-        expect(folder, BITS_FILE, bits->public_key, trees[i].err, trees[i].said);
+        judge_tree(manifest, trees[i].err, trees[i].said);
         passing += trees[i].err == SL_OK;
     }
     json_object_foreach(good, name, value)
     {
         json_t *manifest = json_copy(good);
         json_object_del(manifest, name);
-        write_tree(manifest, 0, folder);
-        json_decref(manifest);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_INVALID, name);
+        judge_tree(manifest, SL_ERR_INVALID, name);
     }
     value = json_pack("[O]", good);
-    write_tree(value, 0, folder);
-    expect(folder, BITS_FILE, bits->public_key, SL_ERR_INVALID, "manifest is no object");
-    json_decref(value);
+    judge_tree(value, SL_ERR_INVALID, "manifest is no object");
     json_decref(good);
     assert_int_equal(open_files(), files);
     assert_int_equal(bits_compare(bits), passing);
@@ -353,7 +363,7 @@ static void test_trees(void **state)
 /* Every kernel's version is looked at, with both attachments. */
 static void test_versions(void **state)
 {
-    char folder[BITS_PATH], path[64];
+    char path[64];
     (void)state;
 
     json_t *good = bits_manifest(bits, "u55c", "ports");
@@ -361,9 +371,7 @@ static void test_versions(void **state)
         json_t *manifest = json_deep_copy(good);
         snprintf(path, sizeof(path), "kernels/%zu/version", i);
         set(manifest, path, "\"0.0\"");
-        write_tree(manifest, 0, folder);
-        json_decref(manifest);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_UNSUPPORTED, "has version 0.0");
+        judge_tree(manifest, SL_ERR_UNSUPPORTED, "has version 0.0");
     }
     json_decref(good);
     assert_int_equal(bits_compare(bits), 0);
@@ -408,7 +416,7 @@ static void judge_text(const char *text, size_t len, sl_err err)
 {
     char folder[BITS_PATH];
     bits_write(bits, text, len, folder);
-    expect(folder, BITS_FILE, bits->public_key, err, err ? "manifest.json" : "");
+    expect(folder, err, err ? "manifest.json" : "");
 }
 
 static void test_texts(void **state)
@@ -455,15 +463,13 @@ static void test_signatures(void **state)
     size_t len;
     (void)state;
 
-    json_t *manifest = bits_manifest(bits, "sim", "host");
-    write_tree(manifest, 0, folder);
-    json_decref(manifest);
+    write_good(folder);
     char *signature = bits_get(folder, "manifest.json.sig", &len);
     assert_int_equal(len, 64);
     for (size_t i = 0; i < 64; i += 7) {
         signature[i] ^= 1;
         bits_put(folder, "manifest.json.sig", signature, 64);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "the signature is not");
+        expect(folder, SL_ERR_AUTH, "the signature is not");
         signature[i] ^= 1;
     }
     bits->count = 0; /* the folder was another one each time */
@@ -472,19 +478,19 @@ static void test_signatures(void **state)
     for (size_t i = 0; i < len; i += 29) { /* before it is looked at as JSON */
         text[i] ^= 1;
         bits_put(folder, "manifest.json", text, len);
-        expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "the signature is not");
+        expect(folder, SL_ERR_AUTH, "the signature is not");
         text[i] ^= 1;
     }
     bits->count = 0;
     bits_write(bits, text, len, folder);
     bits_put(folder, "manifest.json.sig", signature, 63);
-    expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "the signature has 63 bytes");
+    expect(folder, SL_ERR_AUTH, "the signature has 63 bytes");
     bits_write(bits, text, len, folder);
     bits_put(folder, "manifest.json.sig", text, 65);
-    expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "the signature has 65 bytes");
+    expect(folder, SL_ERR_AUTH, "the signature has 65 bytes");
     bits_write(bits, text, len, folder);
     bits_put(folder, "manifest.json.sig", "", 0);
-    expect(folder, BITS_FILE, bits->public_key, SL_ERR_AUTH, "the signature has 0 bytes");
+    expect(folder, SL_ERR_AUTH, "the signature has 0 bytes");
     free(text);
     free(signature);
     assert_int_equal(bits_compare(bits), 0);
@@ -523,32 +529,30 @@ static void test_keys(void **state)
     char folder[BITS_PATH], path[BITS_PATH], long_key[65537];
     (void)state;
 
-    json_t *manifest = bits_manifest(bits, "sim", "host");
-    write_tree(manifest, 0, folder);
-    json_decref(manifest);
+    write_good(folder);
     for (size_t i = 0; i < COUNT(keys); i++) {
         EVP_PKEY *key = keys[i].type != NULL ? EVP_PKEY_Q_keygen(NULL, NULL, keys[i].type) : NULL;
         write_key(key != NULL ? key : bits->key, keys[i].form, keys[i].name, path);
         EVP_PKEY_free(key);
-        expect(folder, BITS_FILE, path, keys[i].err, keys[i].said);
+        expect_of(folder, BITS_FILE, path, keys[i].err, keys[i].said);
     }
     for (size_t i = 0; i < COUNT(contents); i++) {
         char name[16];
         snprintf(name, sizeof(name), "content%zu.pem", i);
         bits_put(bits->home, name, contents[i], strlen(contents[i]));
         snprintf(path, sizeof(path), "%.100s/%s", bits->home, name);
-        expect(folder, BITS_FILE, path, SL_ERR_INVALID, "no Ed25519 public key");
+        expect_of(folder, BITS_FILE, path, SL_ERR_INVALID, "no Ed25519 public key");
     }
     memset(long_key, '\n', sizeof(long_key));
     bits_put(bits->home, "long.pem", long_key, sizeof(long_key));
     snprintf(path, sizeof(path), "%.100s/long.pem", bits->home);
-    expect(folder, BITS_FILE, path, SL_ERR_INVALID, "is longer than");
+    expect_of(folder, BITS_FILE, path, SL_ERR_INVALID, "is longer than");
     snprintf(path, sizeof(path), "%.100s/link.pem", bits->home);
     assert_int_equal(symlink("public.pem", path), 0);
-    expect(folder, BITS_FILE, path, SL_ERR_IO, "is a symbolic link");
+    expect_of(folder, BITS_FILE, path, SL_ERR_IO, "is a symbolic link");
     snprintf(path, sizeof(path), "%.100s/missing.pem", bits->home);
-    expect(folder, BITS_FILE, path, SL_ERR_IO, "No such file");
-    expect(folder, BITS_FILE, bits->home, SL_ERR_IO, "is no regular file");
+    expect_of(folder, BITS_FILE, path, SL_ERR_IO, "No such file");
+    expect_of(folder, BITS_FILE, bits->home, SL_ERR_IO, "is no regular file");
     assert_int_equal(bits_compare(bits), 1);
 }
 
@@ -565,19 +569,19 @@ static void test_files(void **state)
     json_t *manifest = bits_manifest(bits, "sim", "host");
     for (size_t i = 0; i < COUNT(names); i++) {
         for (size_t k = 0; k < COUNT(said); k++) { /* missing, link, folder, pipe: nothing hangs, nothing is followed */
-            write_tree(manifest, 0, folder);
+            write_tree(manifest, folder);
             snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
             snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", folder);
             assert_int_equal(rename(path, elsewhere), 0);
             assert_int_equal(k == 1 ? symlink("elsewhere", path) : k == 2 ? mkdir(path, 0700) : k == 3 ? mkfifo(path, 0600) : 0, 0);
-            expect(folder, BITS_FILE, bits->public_key, SL_ERR_IO, said[k]);
+            expect(folder, SL_ERR_IO, said[k]);
         }
     }
     json_decref(manifest);
     assert_int_equal(bits_compare(bits), 0);
 
     snprintf(path, sizeof(path), "%.100s/nowhere", bits->home);
-    expect(path, BITS_FILE, bits->public_key, SL_ERR_IO, "its folder: No such file");
+    expect(path, SL_ERR_IO, "its folder: No such file");
     bits->count = 0;
     assert_int_equal(open_files(), files);
 }
@@ -592,12 +596,10 @@ static void test_named(void **state)
     int fd;
     (void)state;
 
-    json_t *manifest = bits_manifest(bits, "sim", "host");
-    write_tree(manifest, 0, folder);
-    json_decref(manifest);
+    write_good(folder);
     bits_put(folder, "other.xclbin", bits->xclbin, bits->xclbin_bytes);
     for (size_t i = 0; i < COUNT(names); i++)
-        expect(folder, names[i], bits->public_key, SL_ERR_AUTH, "the manifest beside it is for " BITS_FILE);
+        expect_of(folder, names[i], bits->public_key, SL_ERR_AUTH, "the manifest beside it is for " BITS_FILE);
     bits->count = 0;
 
     char *here = getcwd(NULL, 0), *key = realpath(bits->public_key, NULL); /* no folder in the name: the present one */

@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/secret.h"
 #include "card/mirror_open.h"
@@ -746,9 +745,7 @@ int main(void)
         cmocka_unit_test(test_G13_wiped),
         cmocka_unit_test(test_reset),
     };
-    const char *seed = getenv("SLUICE_SEED");
-    mirror_random.state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-    print_message("SLUICE_SEED=%llu\n", (unsigned long long)mirror_random.state);
+    trace_random_begin(&mirror_random);
     if (getenv("SLUICE_LONG") != NULL)
         factor = 20;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "card/xrt_pump.h"
 #include "trace_frame.h" /* random numbers */
@@ -408,6 +407,42 @@ static bool host_receives(struct card_ring *ring, struct card_packets_page *page
     return true;
 }
 
+/* What goes from the card to the host in a lane: frames, or the mirror. */
+struct way {
+    struct card_ring card, host;
+    struct card_packets_page *near, *far;
+    const uint32_t *carried, *near_read, *far_read;
+    bool (*give)(struct card_ring *ring, const struct card_packets_page *page, unsigned lane);
+    bool (*take)(struct card_ring *ring, struct card_packets_page *page, unsigned lane);
+    bool (*is_clean)(const struct way *w); /* when everything was carried */
+};
+
+/* Both ends by turns, as far as chance has it; and what is left is read in the end. */
+static void go(struct bench *b, struct way *w, uint32_t start, unsigned lane)
+{
+    for (unsigned step = 0; step < STEPS; step++) {
+        while (trace_chance(&rng, 7500) && w->give(&w->card, w->far, lane))
+            ;
+        const bool busy = w->card.at != *w->carried || *w->near_read != *w->far_read;
+        pump(b, busy ? SL_XRT_PUMP_BUSY : SL_XRT_PUMP_IDLE);
+        assert_int_equal(*w->carried, w->card.at);
+        assert_int_equal(*w->far_read, w->host.at);
+        assert_true(w->is_clean(w));
+        while (trace_chance(&rng, 7500) && w->take(&w->host, w->near, lane))
+            ;
+        assert_true(w->host.at - start <= w->card.at - start); /* nothing that was not given */
+    }
+    while (w->take(&w->host, w->near, lane))
+        ;
+    assert_int_equal(w->host.at, w->card.at);
+    assert_true(w->card.at - start > 20 * LINES);
+}
+
+static bool next_head_is_zero(const struct way *w)
+{
+    return is_zero(card_ring_line(&w->host, w->card.at), card_line_bytes);
+}
+
 static void test_frames_from_card(void **state)
 {
     (void)state;
@@ -416,25 +451,17 @@ static void test_frames_from_card(void **state)
         const uint32_t start = starts[i / SL_CARD_LANES];
         struct bench b;
         bench_open(&b, start);
-        struct card_packets_page *const near = b.near.rings.lane[lane].page, *const far = b.far.rings.lane[lane].page;
-        struct card_ring card = ring_of(b.far.rings.lane[lane].from_card, start);
-        struct card_ring host = ring_of(b.near.rings.lane[lane].from_card, start);
-        for (unsigned step = 0; step < STEPS; step++) {
-            while (trace_chance(&rng, 7000) && card_sends(&card, far, lane))
-                ;
-            const bool busy = card.at != b.pump.lane[lane].from_card || near->from_card_read != far->from_card_read;
-            pump(&b, busy ? SL_XRT_PUMP_BUSY : SL_XRT_PUMP_IDLE);
-            assert_int_equal(b.pump.lane[lane].from_card, card.at);
-            assert_int_equal(far->from_card_read, host.at);
-            assert_true(is_zero(card_ring_line(&host, card.at), card_line_bytes));
-            while (trace_chance(&rng, 7000) && host_receives(&host, near, lane))
-                ;
-            assert_true(host.at - start <= card.at - start); /* nothing that was not sent */
-        }
-        while (host_receives(&host, near, lane))
-            ;
-        assert_int_equal(host.at, card.at);
-        assert_true(card.at - start > 20 * LINES);
+        struct way w = {.card = ring_of(b.far.rings.lane[lane].from_card, start),
+                        .host = ring_of(b.near.rings.lane[lane].from_card, start),
+                        .near = b.near.rings.lane[lane].page,
+                        .far = b.far.rings.lane[lane].page,
+                        .carried = &b.pump.lane[lane].from_card,
+                        .give = card_sends,
+                        .take = host_receives,
+                        .is_clean = next_head_is_zero};
+        w.near_read = &w.near->from_card_read;
+        w.far_read = &w.far->from_card_read;
+        go(&b, &w, start, lane);
         bench_close(&b);
     }
 }
@@ -531,6 +558,12 @@ static bool host_opens(struct card_ring *ring, struct card_packets_page *page, u
     return true;
 }
 
+/* No key stays, and no forged head. */
+static bool card_is_wiped(const struct way *w)
+{
+    return is_zero(w->card.memory, (size_t)LINES * card_line_bytes);
+}
+
 static void test_mirror(void **state)
 {
     (void)state;
@@ -539,25 +572,18 @@ static void test_mirror(void **state)
         const uint32_t start = starts[i / SL_CARD_LANES];
         struct bench b;
         bench_open(&b, start);
-        struct card_packets_page *const near = b.near.rings.lane[lane].page, *const far = b.far.rings.lane[lane].page;
-        struct card_ring card = ring_of(b.far.rings.lane[lane].mirror, start);
-        struct card_ring host = ring_of(b.near.rings.lane[lane].mirror, start);
-        for (unsigned step = 0; step < STEPS; step++) {
-            while (trace_chance(&rng, 8000) && card_mirrors(&card, far, lane))
-                ;
-            const bool busy = card.at != b.pump.lane[lane].mirror || near->mirror_read != far->mirror_read;
-            pump(&b, busy ? SL_XRT_PUMP_BUSY : SL_XRT_PUMP_IDLE);
-            assert_int_equal(b.pump.lane[lane].mirror, card.at);
-            assert_int_equal(far->mirror_read, host.at);
-            assert_true(is_zero(card.memory, (size_t)LINES * card_line_bytes)); /* no key, and no forged head */
-            while (trace_chance(&rng, 8000) && host_opens(&host, near, lane))
-                ;
-            assert_true(host.at - start <= card.at - start);
-        }
-        while (host_opens(&host, near, lane))
-            ;
-        assert_int_equal(host.at, card.at);
-        assert_true(is_zero(host.memory, (size_t)LINES * card_line_bytes));
+        struct way w = {.card = ring_of(b.far.rings.lane[lane].mirror, start),
+                        .host = ring_of(b.near.rings.lane[lane].mirror, start),
+                        .near = b.near.rings.lane[lane].page,
+                        .far = b.far.rings.lane[lane].page,
+                        .carried = &b.pump.lane[lane].mirror,
+                        .give = card_mirrors,
+                        .take = host_opens,
+                        .is_clean = card_is_wiped};
+        w.near_read = &w.near->mirror_read;
+        w.far_read = &w.far->mirror_read;
+        go(&b, &w, start, lane);
+        assert_true(is_zero(w.host.memory, (size_t)LINES * card_line_bytes));
         bench_close(&b);
     }
 }
@@ -740,8 +766,6 @@ int main(void)
         cmocka_unit_test(test_reading_that_cannot_be),
         cmocka_unit_test(test_anything),
     };
-    const char *seed = getenv("SLUICE_SEED");
-    rng.state = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-    print_message("SLUICE_SEED=%llu\n", (unsigned long long)rng.state);
+    trace_random_begin(&rng);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
