@@ -54,12 +54,13 @@ class Stub:
 class Agent:
     """sluice-card as a process. Its errors (a sanitizer's report, too) fail the test at close."""
 
-    def __init__(self, folder, *arguments, unix=True, status=0, raw=False):
+    def __init__(self, folder, *arguments, unix=True, status=0, raw=False, under=()):
+        """under: the command that runs it."""
         self.path, self.status = pathlib.Path(folder) / "s", status
         self.log_path = pathlib.Path(folder) / "log"
         listen = ["--listen", f"unix:{self.path}"] if unix else []
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([PROGRAM, "--log-level", "debug", *listen, *map(str, arguments)], stderr=log)
+            self.process = subprocess.Popen([*under, PROGRAM, "--log-level", "debug", *listen, *map(str, arguments)], stderr=log)
         wait_until(lambda: " ready " in self.log() or self.process.poll() is not None, "sluice-card")
         ready = re.search(r"tcp_port=(\d+)", self.log())
         assert ready or status, self.log()

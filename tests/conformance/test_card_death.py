@@ -1,46 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluice-card with a card that dies: the simulated one, whose process is killed."""
-import json
-
-import pytest
 from card_lab import Agent, flow_key, forward, frame, pb, read_pcap, transcode, write_pcap
 from rpc_lab import BUILD, wait_until
 
 CLIENT, SERVER = "10.1.0.2", "198.51.100.9"
-BOARD = {"Name": "sluice_sim", "NumDevices": "1", "HalMajorVersion": "1", "HalMinorVersion": "0", "VendorId": "4334",
-         "SubsystemVendorId": "0", "DeviceVersion": "0", "DataAlignment": "4096", "OclFreqency": "300",
-         "DdrBanks": [{"Size": "4GB"}]}
 MOVED = {"next_seq": 1, "seq_delta": 1000, "ack_delta": 2000, "window_shift": -1}
 
 
-@pytest.fixture(name="card")
-def simulated_card(tmp_path, monkeypatch):
-    """The environment in which XRT opens the simulated card (sim/xrt/environment.h); arguments for sluice-card."""
-    folder, tree = tmp_path / "xrt", BUILD / "sim" / "xrt" / "tree"
-    folder.mkdir()
-    (folder / "emconfig.json").write_text(json.dumps({
-        "Version": {"FileVersion": "2.0", "ToolVersion": "2022.1"},
-        "Platform": {"UnifiedPlatform": "true", "ExpandedPR": "true", "Boards": [{"NumBoards": "1", "Devices": [BOARD]}]}}))
-    (folder / "faults").write_text("")
-    for name, value in {"XILINX_XRT": tree, "XILINX_VITIS": tree, "XRT_INI_PATH": f"{tree}/resident.ini", "EMCONFIG_PATH": folder,
-                        "SDACCEL_EM_RUN_DIR": folder, "XCL_EMULATION_MODE": "sw_emu", "USER": "sluice-xrt",
-                        "SLUICE_XRT_FAULT_FILE": folder / "faults"}.items():
-        monkeypatch.setenv(name, str(value))
-    return ["--engine", "xrt", "--xclbin", BUILD / "sim" / "card" / "sluice_sim.xclbin", "--dead-after-ms", "20000",
-            "--sessions-max", "64"]
+class DyingAgent(Agent):
+    """On the simulated card, which obeys the faults in a file (sim/xrt/fault.h)."""
+
+    def __init__(self, folder, *arguments):
+        self.faults = folder / "faults"
+        self.faults.write_text("")
+        super().__init__(folder, "--engine", "xrt", "--xclbin", BUILD / "sim" / "card" / "sluice_sim.xclbin", "--dead-after-ms", 20000,
+                         "--sessions-max", 64, *arguments,
+                         under=("env", f"SLUICE_XRT_FAULT_FILE={self.faults}", BUILD / "sim" / "xrt" / "sluice-xrt-run"))
+
+    def fault(self, text):
+        """All at once: the card may look at any time."""
+        new = self.faults.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.faults)
 
 
 def key(sport):
     return flow_key(src=CLIENT, dst=SERVER, sport=sport)
 
 
-def die(agent, tmp_path):
+def die(agent):
     """The card dies. All events up to the end of the last session that ends with it, number 2."""
     events, watch = [], agent.card.WatchEvents(pb.WatchEventsRequest())
     assert next(watch) == pb.Events()  # the watch has begun
-    new = tmp_path / "xrt" / "new"
-    new.write_text("die how=kill when=now\n")
-    new.rename(tmp_path / "xrt" / "faults")
+    agent.fault("die how=kill when=now\n")
     while not any(e.kind == pb.CLOSED and e.flow == 2 for e in events):
         events.extend(next(watch).events)
     watch.cancel()
@@ -55,35 +47,35 @@ def install(agent):
     assert [r.code for r in results] == [pb.OK, pb.OK]
 
 
-def alive_again(agent, tmp_path):
-    (tmp_path / "xrt" / "faults").write_text("")
+def alive_again(agent):
+    agent.fault("")
     info = agent.card.Reset(pb.ResetRequest())
     assert (info.engine, info.dead, info.sessions) == ("xrt", False, 0)
     assert agent.program(forward(9))[0].code == pb.OK
 
 
-def test_sessions_are_closed(tmp_path, card):
-    agent = Agent(tmp_path, *card)
+def test_sessions_are_closed(tmp_path):
+    agent = DyingAgent(tmp_path)
     install(agent)
-    events = die(agent, tmp_path)
+    events = die(agent)
     assert events[0].kind == pb.CARD_DIED
     assert all(e.kind == pb.CLOSED and e.detail == pb.CLOSE_DIED for e in events[1:])
     assert agent.card.GetInfo(pb.GetInfoRequest()).dead
     assert agent.program(forward(3))[0].code == pb.UNAVAILABLE
-    alive_again(agent, tmp_path)
+    alive_again(agent)
     log = agent.close()
     assert "the card has died, and its sessions were closed" in log and 'reason=""' not in log
     assert "taken_over=0 closed=2" in log
 
 
-def test_the_cpu_goes_on(tmp_path, card):
+def test_the_cpu_goes_on(tmp_path):
     """Sessions without keys and rules are in force in the cpu engine: what they rewrote and let through they still do."""
     frames = [frame(CLIENT, SERVER, 1, 443, 77, b"of session 1"), frame(CLIENT, SERVER, 2, 443, 88, b"of none any more")]
     write_pcap(tmp_path / "in", frames)
-    agent = Agent(tmp_path, *card, "--when-dead", "cpu", "--pcap", tmp_path / "in", tmp_path / "out", "--wait-sessions", 3,
-                  "--stay", "--inside", "10.0.0.0/8", "--punted", "drop")
+    agent = DyingAgent(tmp_path, "--when-dead", "cpu", "--pcap", tmp_path / "in", tmp_path / "out", "--wait-sessions", 3,
+                       "--stay", "--inside", "10.0.0.0/8", "--punted", "drop")
     install(agent)
-    assert [(e.kind, e.flow) for e in die(agent, tmp_path)] == [(pb.CARD_DIED, 0), (pb.CLOSED, 2)]
+    assert [(e.kind, e.flow) for e in die(agent)] == [(pb.CARD_DIED, 0), (pb.CLOSED, 2)]
     info = agent.card.GetInfo(pb.GetInfoRequest())
     assert (info.engine, info.dead) == ("cpu", False)
     codes = [r.code for r in agent.program(pb.Command(flow=1, query=pb.Query()), pb.Command(flow=2, query=pb.Query()),
@@ -92,7 +84,7 @@ def test_the_cpu_goes_on(tmp_path, card):
     wait_until(lambda: "replay done" in agent.log(), "the capture's end")
     session = agent.card.GetSession(pb.GetSessionRequest(flow=1))
     assert session.inside.packets == 1
-    alive_again(agent, tmp_path)
+    alive_again(agent)
     assert "its sessions without keys go on in another engine" in agent.close()
     out = read_pcap(tmp_path / "out")
     assert [int.from_bytes(f[38:42], "big") for f in out] == [77 + MOVED["seq_delta"], 88]
