@@ -31,6 +31,7 @@
 
 #include "base/err.h"
 #include "card/card_command.h"
+#include "card/numbers.h"
 #include "common/session.hpp"
 #include "packet/punt_layout.h"
 
@@ -189,7 +190,8 @@ struct sl_engine_counters {
     uint64_t frames_in[SL_ENGINE_LANES], bytes_in[SL_ENGINE_LANES];
     uint64_t frames_out[SL_ENGINE_LANES], bytes_out[SL_ENGINE_LANES]; /* tx */
     uint64_t punts[SL_ENGINE_LANES], drops[SL_ENGINE_LANES];
-    uint64_t lost; /* frames that were in a dead engine, or whose fate the device did not tell */
+    uint64_t punted_for[SL_CARD_REASONS]; /* the punts of both lanes by reason, enum sl_card_reason */
+    uint64_t lost;                        /* frames that were in a dead engine, or whose fate the device did not tell */
     uint64_t events, events_lost;
     uint64_t mirrored_records, mirror_refused; /* refused: records that did not verify; nothing of them was shown */
     uint64_t mirror_lost; /* records that verified, and could not be shown: no memory for the text, or not all of it came */

@@ -29,6 +29,7 @@ struct cpu_lane {
     struct sl_cpu_segment_lane segment;
     uint32_t packets; /* so many have come: the next one's id */
     uint64_t frames_in, bytes_in, frames_out, bytes_out, punts, drops;
+    uint64_t punted_for[SL_CARD_REASONS];
 };
 
 struct cpu_engine {
@@ -104,6 +105,7 @@ static void punt(struct cpu_engine *e, const struct frame *f, struct card_punt p
         p.epoch = h->epoch;
     }
     e->lane[f->given->lane].punts++;
+    e->lane[f->given->lane].punted_for[p.reason]++;
     memcpy(f->to, f->given->bytes, f->count);
     result(e, f, SL_FRAME_PUNT, &p);
 }
@@ -437,6 +439,8 @@ static void cpu_counters(const struct sl_engine *engine, struct sl_engine_counte
         out->bytes_out[i] = lane->bytes_out;
         out->punts[i] = lane->punts;
         out->drops[i] = lane->drops;
+        for (unsigned reason = 0; reason < SL_CARD_REASONS; reason++)
+            out->punted_for[reason] += lane->punted_for[reason];
         out->mirrored_records += lane->segment.mirrored_records;
         out->mirror_refused += lane->segment.mirror_refused;
     }

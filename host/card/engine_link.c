@@ -55,6 +55,7 @@ struct lane_counts {
     uint64_t frames_in, bytes_in, frames_out, bytes_out, punts;
     uint64_t dropped; /* by the card */
     uint64_t refused; /* frames that cannot be, dropped here */
+    uint64_t punted_for[SL_CARD_REASONS];
 };
 
 struct link_lane {
@@ -610,11 +611,14 @@ static bool read_frame(struct link_engine *e, unsigned lane, const struct card_p
     }
     if (head->kind != card_packet_punt || head->bytes < card_punt_bytes || !card_punt_unpack(&out->punt, data))
         return false;
+    if (out->punt.reason >= SL_CARD_REASONS)
+        return false;
     out->kind = SL_FRAME_PUNT;
     out->bytes = data + card_punt_bytes;
     out->count = head->bytes - (uint32_t)card_punt_bytes;
     out->punt.lane = (uint8_t)lane; /* inside a card all lanes are number 0 */
     l->all.punts++;
+    l->all.punted_for[out->punt.reason]++;
     return out->count == out->punt.frame_bytes;
 }
 
@@ -704,6 +708,8 @@ static void link_counters(const struct sl_engine *engine, struct sl_engine_count
         out->bytes_out[i] = all->bytes_out - base->bytes_out;
         out->punts[i] = all->punts - base->punts;
         out->drops[i] = all->dropped - base->dropped + all->refused - base->refused;
+        for (unsigned reason = 0; reason < SL_CARD_REASONS; reason++)
+            out->punted_for[reason] += all->punted_for[reason] - base->punted_for[reason];
         out->lost += e->dead ? open_frames(l) : 0;
     }
     sl_mirror_open_counters(e->mirror, &mirror);

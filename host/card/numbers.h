@@ -36,6 +36,8 @@ enum sl_card_reason {
     SL_PUNT_DEAD = 37
 };
 
+enum { SL_CARD_REASONS = 64 }; /* all reasons are below */
+
 enum sl_card_event_kind {
     SL_CARD_EVENT_FIN = 1,
     SL_CARD_EVENT_RST = 2,
@@ -53,3 +55,14 @@ enum sl_card_event_kind {
 enum sl_card_seal_limit { SL_CARD_SEAL_LIMIT_LEAST = 512, SL_CARD_SEAL_LIMIT_DEFAULT = 23726566 };
 
 enum sl_card_tcp_flag { SL_TCP_FIN = 1, SL_TCP_SYN = 2, SL_TCP_RST = 4, SL_TCP_ACK = 16, SL_TCP_URG = 32 };
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* As docs/card.md calls it; "unknown" for a number that has no meaning. */
+const char *sl_card_reason_name(unsigned reason);
+
+#ifdef __cplusplus
+}
+#endif

@@ -139,12 +139,13 @@ def test_lanes_without_sessions(tmp_path):
 
 
 def test_punted_frames(tmp_path):
-    frames = [there(1), os.urandom(60), there(2, flags=FIN)]
+    frames = [there(1), bytes(60), there(2, flags=FIN)]
     write_pcap(tmp_path / "in", frames)
     run("--pcap", tmp_path / "in", tmp_path / "out")
     assert read_pcap(tmp_path / "out") == frames
     log = run("--pcap", tmp_path / "in", tmp_path / "out", "--punted", "drop")
     assert read_pcap(tmp_path / "out") == [] and totals(log)["punted_dropped"] == 3
+    assert 'punted_for="not_ip 1, rule 2"' in log
 
 
 def test_checksums_of_an_unfinished_capture(tmp_path):
@@ -232,6 +233,7 @@ def test_a_hole_that_stays(tmp_path, punted, passed):
     assert out[6:] == (frames[7:] if passed else [])
     assert {name: totals(log)[name] for name in ("sent", "waited", "punted_passed", "punted_dropped")} == {
         "sent": 6, "waited": 93, "punted_passed": passed, "punted_dropped": 93 - passed}
+    assert 'punted_for="ahead 93"' in log
 
 
 def test_sessions_files(tmp_path):

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,13 +224,30 @@ sl_err sl_card_agent_start(const struct sl_card_options *options, struct sl_card
     return SL_OK;
 }
 
+/* Why frames were punted: "ahead 3, rule 12". */
+static const char *reasons_of(const struct sl_replay_totals *t, char *to, size_t room)
+{
+    size_t used = 0;
+
+    to[0] = '\0';
+    for (unsigned i = 0; i < SL_CARD_REASONS && used < room; i++) {
+        if (t->reasons[i] > 0)
+            used += (size_t)snprintf(to + used, room - used, "%s%s %" PRIu64, used > 0 ? ", " : "", sl_card_reason_name(i),
+                                     t->reasons[i]);
+    }
+    return to;
+}
+
 static void tell_replay(const struct sl_replay_totals *t, sl_err err, const struct sl_diag *diag)
 {
+    char reasons[512];
+
     if (err)
         sl_log(SL_LOG_ERROR, "card", "replay failed", SL_STR("reason", diag->text));
     sl_log(SL_LOG_INFO, "card", "replay done", SL_U64("frames", t->frames), SL_U64("bytes", t->bytes), SL_U64("sent", t->sent),
            SL_U64("waited", t->waited), SL_U64("punted_passed", t->passed), SL_U64("punted_dropped", t->dropped),
-           SL_U64("dropped_by_card", t->lost), SL_U64("unreadable", t->unreadable));
+           SL_U64("dropped_by_card", t->lost), SL_U64("unreadable", t->unreadable),
+           SL_STR("punted_for", reasons_of(t, reasons, sizeof reasons)));
 }
 
 bool sl_card_agent_over(struct sl_card_agent *agent, sl_err *err)

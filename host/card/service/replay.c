@@ -236,8 +236,9 @@ static sl_err fill_burst(struct sl_replay *r)
 
 /* ---- output ---- */
 
-static void write_punted(struct sl_replay *r, const uint8_t *bytes, uint32_t count)
+static void write_punted(struct sl_replay *r, unsigned reason, const uint8_t *bytes, uint32_t count)
 {
+    r->totals.reasons[reason % SL_CARD_REASONS]++;
     if (!r->options->drop_punted)
         sl_capture_write(r->out, r->time_ns, bytes, count);
     r->totals.passed += !r->options->drop_punted;
@@ -254,7 +255,7 @@ static void write_waiting(struct sl_replay *r)
         sl_waiting_stir(r->waiting, line);
         for (struct sl_waiting_frame *next; f != NULL; f = next) {
             next = f->next;
-            write_punted(r, f->bytes, f->count);
+            write_punted(r, f->reason, f->bytes, f->count);
             free(f);
         }
     }
@@ -277,7 +278,7 @@ static bool waits(struct sl_replay *r, const struct sl_engine_result *result)
     const uint8_t *tcp = result->bytes + view.l4;
     const size_t header = (size_t)(tcp[12] >> 4) * 4, bytes = view.end - view.l4;
     const uint32_t flags = ((tcp[13] & SL_TCP_SYN) != 0 ? 1u : 0u) + ((tcp[13] & SL_TCP_FIN) != 0 ? 1u : 0u);
-    struct sl_waiting_frame frame = {.seq = get32(tcp + 4), .count = result->count};
+    struct sl_waiting_frame frame = {.seq = get32(tcp + 4), .count = result->count, .reason = result->punt.reason};
     frame.end = frame.seq + (uint32_t)(bytes > header ? bytes - header : 0) + flags;
     if (!sl_waiting_put(r->waiting, line, &frame, result->bytes, r->again == NULL))
         return false;
@@ -308,7 +309,7 @@ static bool take_results(struct sl_replay *r, struct sl_engine *engine)
             r->totals.sent++;
             stir(r, &results[i]);
         } else if (!waits(r, &results[i])) {
-            write_punted(r, results[i].bytes, results[i].count);
+            write_punted(r, results[i].punt.reason, results[i].bytes, results[i].count);
         }
     }
     return n > 0;

@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "card/engine.h"
+#include "card/numbers.h"
 #include "card/service/loop.h"
 
 enum { SL_REPLAY_INSIDE_MAX = 16 };
@@ -42,7 +43,8 @@ struct sl_replay_options {
 
 struct sl_replay_totals {
     uint64_t frames, bytes, sent, passed, dropped, unreadable, lost;
-    uint64_t waited; /* frames that came before their turn */
+    uint64_t waited;                   /* frames that came before their turn */
+    uint64_t reasons[SL_CARD_REASONS]; /* why frames were passed on or dropped at last */
 };
 
 struct sl_replay;

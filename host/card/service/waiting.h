@@ -24,6 +24,7 @@ struct sl_waiting_frame {
     struct sl_waiting_frame *next;
     uint32_t seq, end; /* sequence numbers of the first byte and behind the last one; SYN and FIN count as in TCP */
     uint32_t count;
+    uint8_t reason; /* why it was punted */
     uint8_t bytes[];
 };
 

@@ -464,6 +464,8 @@ static void compare_totals(struct check *c)
         MUST_EQUAL("mirrored records too many", l->records.count - l->records.first, 0);
     }
     struct lane *l = &c->lane[0];
+    for (unsigned reason = 0; reason < SL_CARD_REASONS; reason++)
+        MUST_EQUAL("counter: punts by reason", n.punted_for[reason], c->result.reasons[reason]);
     MUST_EQUAL("counter: events", n.events, c->events);
     MUST_EQUAL("counter: events lost", n.events_lost, 0);
     MUST_EQUAL("counter: mirrored records", n.mirrored_records, c->mirrored);
