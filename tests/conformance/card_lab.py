@@ -17,6 +17,9 @@ import grpc
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rpc_lab import BUILD, ROOT, channel_options, wait_until
 
+sys.path.append(str(ROOT / "sim"))  # for clients that tests start as processes of their own
+from lab import pcap  # noqa: E402  pylint: disable=wrong-import-position
+
 PROGRAM = BUILD / "bin" / "sluice-card"
 
 # Clients that tests start as processes of their own share the generated modules.
@@ -176,11 +179,8 @@ def is_right(raw):
             and checksum(ip[12:20] + struct.pack(">HH", 6, len(tcp)) + tcp) == 0)
 
 
-def write_pcap(path, frames, magic=0xa1b2c3d4, order="<"):
-    with open(path, "wb") as out:
-        out.write(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 1))
-        for i, raw in enumerate(frames):
-            out.write(struct.pack(order + "IIII", 1700000000 + i, i, len(raw), len(raw)) + raw)
+def write_pcap(path, frames, magic=pcap.MICROSECONDS, order="<"):
+    pcap.write_pcap(path, [((1700000000 + i) * 10**9 + 1000 * i, raw) for i, raw in enumerate(frames)], magic, order)
 
 
 def write_pcapng(path, frames, order="<"):
@@ -197,13 +197,7 @@ def write_pcapng(path, frames, order="<"):
 
 
 def read_pcap(path):
-    data, at, frames = pathlib.Path(path).read_bytes(), 24, []
-    assert struct.unpack_from("<I", data)[0] == 0xa1b23c4d
-    while at < len(data):
-        count = struct.unpack_from("<IIII", data, at)[2]
-        frames.append(data[at + 16:at + 16 + count])
-        at += 16 + count
-    return frames
+    return [raw for _, raw in pcap.read_pcap(path)]
 
 
 def nonce(iv, number):
