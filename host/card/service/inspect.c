@@ -64,6 +64,25 @@ static sl_err fill_port(Sluice__Card__V1__PortCounters **out, const struct sl_en
     return SL_OK;
 }
 
+static sl_err fill_punts(Sluice__Card__V1__Counters *out, const struct sl_engine_counters *c)
+{
+    if ((out->punted_for = calloc(SL_CARD_REASONS, sizeof(void *))) == NULL)
+        return SL_ERR_NOMEM;
+    for (unsigned reason = 0; reason < SL_CARD_REASONS; reason++) {
+        if (c->punted_for[reason] == 0)
+            continue;
+        Sluice__Card__V1__PuntCount *count = malloc(sizeof *count);
+        if (count == NULL)
+            return SL_ERR_NOMEM;
+        sluice__card__v1__punt_count__init(count);
+        out->punted_for[out->n_punted_for++] = count;
+        count->frames = c->punted_for[reason];
+        if (set_text(&count->reason, sl_card_reason_name(reason)))
+            return SL_ERR_NOMEM;
+    }
+    return SL_OK;
+}
+
 SL_CARD_HANDLER(sl_card_get_counters)
 {
     Sluice__Card__V1__Counters *out = (Sluice__Card__V1__Counters *)response;
@@ -85,7 +104,7 @@ SL_CARD_HANDLER(sl_card_get_counters)
     struct sl_card_sessions *table = sl_card_loop_lock(s->loop);
     out->closed_untold = sl_card_closed_untold(table);
     sl_card_loop_unlock(s->loop);
-    if (fill_port(&out->inside, &now.counters, 0) || fill_port(&out->outside, &now.counters, 1))
+    if (fill_port(&out->inside, &now.counters, 0) || fill_port(&out->outside, &now.counters, 1) || fill_punts(out, &now.counters))
         return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
     return SL_OK;
 }

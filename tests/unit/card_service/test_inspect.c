@@ -89,6 +89,7 @@ static void every_counter_is_told(void **state)
                                          .bytes_out = {104, 204},
                                          .punts = {105, 205},
                                          .drops = {106, 206},
+                                         .punted_for = {[SL_PUNT_RULE] = 107, [SL_PUNT_AHEAD] = 108},
                                          .events = 301,
                                          .events_lost = 302,
                                          .mirrored_records = 303,
@@ -106,6 +107,11 @@ static void every_counter_is_told(void **state)
         assert_int_equal(port[i]->punts, c.punts[i]);
         assert_int_equal(port[i]->drops, c.drops[i]);
     }
+    assert_int_equal(told->n_punted_for, 2);
+    assert_string_equal(told->punted_for[0]->reason, "rule");
+    assert_int_equal(told->punted_for[0]->frames, 107);
+    assert_string_equal(told->punted_for[1]->reason, "ahead");
+    assert_int_equal(told->punted_for[1]->frames, 108);
     assert_int_equal(told->frames_lost, 0);
     assert_int_equal(told->events, c.events);
     assert_int_equal(told->events_lost, c.events_lost);
