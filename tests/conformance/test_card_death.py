@@ -13,8 +13,8 @@ class DyingAgent(Agent):
     def __init__(self, folder, *arguments):
         self.faults = folder / "faults"
         self.faults.write_text("")
-        super().__init__(folder, "--engine", "xrt", "--xclbin", BUILD / "sim" / "card" / "sluice_sim.xclbin", "--dead-after-ms", 20000,
-                         "--sessions-max", 64, *arguments,
+        super().__init__(folder, "--engine", "xrt", "--xclbin", BUILD / "sim" / "card" / "sluice_sim.xclbin",
+                         "--dead-after-ms", 20000, "--sessions-max", 64, *arguments,
                          under=("env", f"SLUICE_XRT_FAULT_FILE={self.faults}", BUILD / "sim" / "xrt" / "sluice-xrt-run"))
 
     def fault(self, text):
