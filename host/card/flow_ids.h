@@ -2,7 +2,10 @@
 /*
  * From a flow id to an index, and back: for whoever keeps sessions in an array and is told of them by flow id.
  *
- *   flow id ──hash──▶ slot: index + 1; open addressing, linear probing, at most half full ──▶ flow id of that index: is it the one?
+ *   flow id ──hash──▶ slot: index + 1 and the hash; open addressing, linear probing, at most half full
+ *                       └─ has that hash ──▶ flow id of that index: is it the one?
+ *
+ * So that a flow is not there, or where it would go, is known without looking at others.
  *
  * Flow ids are chosen by clients; a secret seed keeps them from choosing slots. One thread at a time.
  */
@@ -17,7 +20,7 @@
 
 struct sl_flow_ids {
     uint64_t *flow; /* by index; 0: unused */
-    uint32_t *slot; /* index + 1; 0: empty */
+    uint64_t *slot; /* hash << 32 | index + 1; 0: empty */
     size_t room, mask;
     uint64_t seed;
 };
@@ -30,6 +33,8 @@ sl_err sl_flow_ids_grow(struct sl_flow_ids *m, size_t room);
 /* Forgets all. */
 void sl_flow_ids_clear(struct sl_flow_ids *m);
 
+/* The flow is soon to be looked up or added: brings its slot nearer. */
+void sl_flow_ids_expect(const struct sl_flow_ids *m, uint64_t flow);
 /* The flow's index, or SL_FLOW_IDS_NONE. */
 uint32_t sl_flow_ids_find(const struct sl_flow_ids *m, uint64_t flow);
 /* A flow that is not there, and is not 0, at an unused index. */

@@ -12,7 +12,8 @@ enum {
     TLS12_OVERHEAD = 8 + SL_GCM_TAG_BYTES,
     TLS13_OVERHEAD = 1 + SL_GCM_TAG_BYTES,
     PLAINTEXT_MAX = 1 << 14,
-    WINDOW_SHIFT_MAX = 14
+    WINDOW_SHIFT_MAX = 14,
+    SOON = 4 /* two installs ahead */
 };
 
 struct sl_cpu_half_pool {
@@ -20,7 +21,8 @@ struct sl_cpu_half_pool {
     size_t key_room, half_room;
     void **slabs;
     size_t slab_count, slab_room;
-    void *free;        /* a list through the first word of each */
+    void **free; /* halves: room for all there are */
+    size_t free_count;
     uint8_t *other[2]; /* room for the key objects of a set that is not current */
     bool other_made;
 };
@@ -63,12 +65,13 @@ void sl_cpu_half_pool_free(struct sl_cpu_half_pool *p)
     sl_secret_free(p->other[0]);
     sl_secret_free(p->other[1]);
     free(p->slabs);
+    free(p->free);
     free(p);
 }
 
 size_t sl_cpu_half_pool_bytes(const struct sl_cpu_half_pool *p)
 {
-    return SL_SECRET_MAX / (SL_SECRET_MAX / p->half_room);
+    return SL_SECRET_MAX / (SL_SECRET_MAX / p->half_room) + sizeof(*p->free);
 }
 
 const struct sl_gcm_engine *sl_cpu_half_pool_engine(const struct sl_cpu_half_pool *p)
@@ -78,12 +81,17 @@ const struct sl_gcm_engine *sl_cpu_half_pool_engine(const struct sl_cpu_half_poo
 
 static sl_err add_slab(struct sl_cpu_half_pool *p)
 {
+    const size_t halves = SL_SECRET_MAX / p->half_room;
     if (p->slab_count == p->slab_room) {
         const size_t room = p->slab_room == 0 ? 64 : 2 * p->slab_room;
-        void **slabs = realloc(p->slabs, room * sizeof(*slabs));
+        void **slabs = reallocarray(p->slabs, room, sizeof(*slabs));
         if (slabs == NULL)
             return SL_ERR_NOMEM;
         p->slabs = slabs;
+        void **free_halves = reallocarray(p->free, room * halves, sizeof(*free_halves));
+        if (free_halves == NULL)
+            return SL_ERR_NOMEM;
+        p->free = free_halves;
         p->slab_room = room;
     }
     void *slab;
@@ -91,24 +99,30 @@ static sl_err add_slab(struct sl_cpu_half_pool *p)
     if (err != SL_OK)
         return err;
     p->slabs[p->slab_count++] = slab;
-    for (size_t i = SL_SECRET_MAX / p->half_room; i-- > 0;) {
-        void *half = (uint8_t *)slab + i * p->half_room;
-        memcpy(half, &p->free, sizeof(p->free));
-        p->free = half;
-    }
+    for (size_t i = halves; i-- > 0;)
+        p->free[p->free_count++] = (uint8_t *)slab + i * p->half_room;
     return SL_OK;
+}
+
+/* The half that is soon to be given out: it has been away from the cache since it was given back. */
+static void expect(const struct sl_cpu_half_pool *p)
+{
+    if (p->free_count < SOON)
+        return;
+    const uint8_t *half = p->free[p->free_count - SOON];
+    for (size_t line = 0; line < sizeof(struct sl_cpu_half); line += SL_GCM_ALIGN)
+        __builtin_prefetch(half + line, 1);
 }
 
 sl_err sl_cpu_half_new(struct sl_cpu_half_pool *p, struct sl_cpu_half **out)
 {
-    sl_err err = p->free == NULL ? add_slab(p) : SL_OK;
+    sl_err err = p->free_count == 0 ? add_slab(p) : SL_OK;
     if (err != SL_OK)
         return err;
-    if (p->free == NULL)
+    if (p->free_count == 0)
         return SL_ERR_NOMEM; /* a half is larger than a slab */
-    *out = p->free;
-    memcpy(&p->free, *out, sizeof(p->free));
-    memset(*out, 0, sizeof(p->free)); /* the rest is zero */
+    expect(p);
+    *out = p->free[--p->free_count]; /* it is zero: as it came, or wiped */
     return SL_OK;
 }
 
@@ -132,8 +146,7 @@ void sl_cpu_half_free(struct sl_cpu_half_pool *p, struct sl_cpu_half *h)
     sl_cpu_half_drop_ciphers(p, h);
     sl_secret_free(h->text);
     sl_wipe(h, sizeof(*h));
-    memcpy(h, &p->free, sizeof(p->free));
-    p->free = h;
+    p->free[p->free_count++] = h;
 }
 
 /* ---- state ---- */

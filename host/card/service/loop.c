@@ -68,7 +68,7 @@ sl_err sl_card_loop_batch_new(struct sl_card_loop *loop, struct sl_card_batch **
     pthread_mutex_unlock(&loop->queue_lock);
     if (batch == NULL)
         return batch_new(out);
-    batch->count = 0;
+    batch->count = batch->given = 0;
     *out = batch;
     return SL_OK;
 }
@@ -101,8 +101,15 @@ static void free_spare(struct sl_card_loop *loop)
 struct sl_engine_command *sl_card_batch_slot(struct sl_card_batch *batch)
 {
     struct sl_engine_command *command = &batch->commands[batch->count];
-    memset(command, 0, sizeof *command);
+    if (batch->given > batch->count) { /* whoever it was given to before has not used it */
+        sl_wipe(command, sizeof *command);
+    } else { /* what is large was wiped when the engine had taken it */
+        if (command->op == SL_ENGINE_RULE)
+            memset(&command->rule, 0, sizeof command->rule);
+        memset(command, 0, offsetof(struct sl_engine_command, state));
+    }
     memset(&batch->extra[batch->count], 0, sizeof batch->extra[0]);
+    batch->given = batch->count + 1;
     return command;
 }
 
@@ -128,6 +135,9 @@ void sl_card_loop_submit(struct sl_card_loop *loop, struct sl_card_batch *const 
                          struct sl_card_waiter *waiter)
 {
     for (size_t i = 0; i < count; i++) {
+        if (batches[i]->given > batches[i]->count)
+            sl_wipe(&batches[i]->commands[batches[i]->count], sizeof batches[i]->commands[0]);
+        batches[i]->given = 0;
         batches[i]->waiter = waiter;
         batches[i]->next = i + 1 < count ? batches[i + 1] : NULL;
         batches[i]->submitted = batches[i]->completed = 0;
@@ -359,8 +369,10 @@ static sl_err submit_next(struct sl_card_loop *loop, struct sl_card_batch *batch
     }
     err = loop->life == SL_CARD_DEAD ? SL_ERR_UNAVAILABLE : check_keys(loop, c, &batch->extra[batch->submitted]);
     if (!err) {
-        if (c->op == SL_ENGINE_INSTALL)
+        if (c->op == SL_ENGINE_INSTALL) {
             sl_card_constants_take(&batch->constants[batch->submitted], c->state);
+            sl_card_sessions_expect(loop->table, c->flow); /* this thread alone changes the table */
+        }
         c->cookie = (uint64_t)(uintptr_t)batch | batch->submitted;
         err = sl_engine_submit(loop->engine, c);
     }

@@ -37,10 +37,12 @@ struct sl_card_loop;
 struct sl_card_waiter; /* whoever waits for batches */
 
 struct sl_card_batch {
-    struct sl_engine_command *commands; /* SL_CARD_BATCH, in secret memory; cookie is the loop's */
+    struct sl_engine_command *commands; /* SL_CARD_BATCH, in secret memory; cookie is the loop's. From `given` on, states and keys
+                                           are zero */
     struct sl_card_extra extra[SL_CARD_BATCH];
     struct sl_card_constants constants[SL_CARD_BATCH]; /* the loop's; of installs that the engine has taken */
     size_t count;
+    size_t given;                                       /* slots that were given out since it was empty */
     struct sl_engine_completion results[SL_CARD_BATCH]; /* valid when it is done; the cookies mean nothing */
     /* The loop's. */
     struct sl_card_waiter *waiter;

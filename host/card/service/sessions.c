@@ -108,6 +108,11 @@ sl_err sl_card_sessions_add(struct sl_card_sessions *t, uint64_t flow, struct sl
     return SL_OK;
 }
 
+void sl_card_sessions_expect(const struct sl_card_sessions *t, uint64_t flow)
+{
+    sl_flow_ids_expect(&t->ids, flow);
+}
+
 struct sl_card_session *sl_card_sessions_find(struct sl_card_sessions *t, uint64_t flow)
 {
     uint32_t number = sl_flow_ids_find(&t->ids, flow);

@@ -78,6 +78,8 @@ void sl_card_sessions_free(struct sl_card_sessions *t);
 
 /* *out is a session with that flow id and nothing else. SL_ERR_EXISTS, SL_ERR_NOMEM: nothing has changed. flow is not 0. */
 sl_err sl_card_sessions_add(struct sl_card_sessions *t, uint64_t flow, struct sl_card_session **out);
+/* A session with that flow id is soon to be added: brings what is needed nearer. */
+void sl_card_sessions_expect(const struct sl_card_sessions *t, uint64_t flow);
 /* NULL: there is none. */
 struct sl_card_session *sl_card_sessions_find(struct sl_card_sessions *t, uint64_t flow);
 void sl_card_sessions_remove(struct sl_card_sessions *t, struct sl_card_session *session);
