@@ -38,6 +38,29 @@ sl_err sl_candidate_shown(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, 
                             0, out, diag);
 }
 
+int sl_candidate_list(struct sl_cli *cli, void (*pick)(Sluice__V1__Config *shown, const Sluice__V1__Config *all),
+                      sl_err (*print)(struct sl_cli *cli, const Sluice__V1__Config *config))
+{
+    Sluice__V1__Config shown = SLUICE__V1__CONFIG__INIT;
+    Sluice__V1__ConfigSnapshot *snapshot = NULL;
+    struct sl_diag diag = {{0}};
+    int status = SL_CLI_OK;
+
+    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
+    if (err)
+        return sl_cli_fail(cli, err, &diag);
+    if (sl_cli_wants_json(cli)) {
+        pick(&shown, snapshot->config);
+        status = sl_cli_print_json(cli, &shown.base);
+    } else {
+        err = print(cli, snapshot->config);
+        if (!err && snapshot->differs)
+            sl_cli_note(cli, "this is the candidate, which differs from the running configuration");
+    }
+    sl_rpc_message_free(&snapshot->base);
+    return err ? sl_cli_fail(cli, err, NULL) : status;
+}
+
 sl_err sl_candidate_begin(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag)
 {
     Sluice__V1__ConfigSnapshot *snapshot = NULL;

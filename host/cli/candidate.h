@@ -9,6 +9,9 @@ sl_err sl_candidate_get(struct sl_cli *cli, Sluice__V1__ConfigSource source, uin
                         struct sl_diag *diag);
 /* What a list shows: the candidate, or with --running the running configuration. */
 sl_err sl_candidate_shown(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag);
+/* A command that lists a part: in JSON what pick takes over (borrowed) into an empty configuration, else what print writes. */
+int sl_candidate_list(struct sl_cli *cli, void (*pick)(Sluice__V1__Config *shown, const Sluice__V1__Config *all),
+                      sl_err (*print)(struct sl_cli *cli, const Sluice__V1__Config *config));
 /* The candidate, for a change. With --commit it must be equal to the running configuration, lest a commit takes somebody's
  * unfinished work along. Its config is never NULL. */
 sl_err sl_candidate_begin(struct sl_cli *cli, Sluice__V1__ConfigSnapshot **out, struct sl_diag *diag);

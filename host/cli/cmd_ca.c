@@ -212,25 +212,15 @@ static sl_err print_certificates(struct sl_cli *cli, const Sluice__V1__Config *c
     return err;
 }
 
+static void pick_certificates(Sluice__V1__Config *shown, const Sluice__V1__Config *all)
+{
+    shown->n_trusted_certificates = all->n_trusted_certificates;
+    shown->trusted_certificates = all->trusted_certificates;
+}
+
 int sl_cmd_cert_list(struct sl_cli *cli)
 {
-    Sluice__V1__Config shown = SLUICE__V1__CONFIG__INIT;
-    Sluice__V1__ConfigSnapshot *snapshot = NULL;
-    struct sl_diag diag = {{0}};
-    int status = SL_CLI_OK;
-
-    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
-    if (err)
-        return sl_cli_fail(cli, err, &diag);
-    if (sl_cli_wants_json(cli)) {
-        shown.n_trusted_certificates = snapshot->config->n_trusted_certificates;
-        shown.trusted_certificates = snapshot->config->trusted_certificates;
-        status = sl_cli_print_json(cli, &shown.base);
-    } else {
-        err = print_certificates(cli, snapshot->config);
-    }
-    sl_rpc_message_free(&snapshot->base);
-    return err ? sl_cli_fail(cli, err, NULL) : status;
+    return sl_candidate_list(cli, pick_certificates, print_certificates);
 }
 
 int sl_cmd_cert_remove(struct sl_cli *cli)

@@ -52,16 +52,16 @@ static void add_values(struct sl_table *table, const struct kind *kind, const Pr
     sl_buf_free(&b);
 }
 
-static sl_err print_objects(struct sl_cli *cli, const ProtobufCMessage *config)
+static sl_err print_objects(struct sl_cli *cli, const Sluice__V1__Config *config)
 {
     static const char *const heads[] = {"KIND", "NAME", "VALUES", "DESCRIPTION"};
     struct sl_table table;
 
     sl_table_init(&table, heads, 4);
     for (size_t k = 0; k < KINDS; k++) {
-        size_t count = sl_edit_count(config, kinds[k].list);
+        size_t count = sl_edit_count(&config->base, kinds[k].list);
         for (size_t i = 0; i < count; i++) {
-            const ProtobufCMessage *object = sl_edit_at(config, kinds[k].list, i);
+            const ProtobufCMessage *object = sl_edit_at(&config->base, kinds[k].list, i);
             sl_table_text(&table, kinds[k].name);
             sl_table_text(&table, sl_edit_string(object, "name"));
             add_values(&table, &kinds[k], object);
@@ -73,29 +73,19 @@ static sl_err print_objects(struct sl_cli *cli, const ProtobufCMessage *config)
     return err;
 }
 
+static void pick_objects(Sluice__V1__Config *shown, const Sluice__V1__Config *all)
+{
+    shown->n_networks = all->n_networks;
+    shown->networks = all->networks;
+    shown->n_services = all->n_services;
+    shown->services = all->services;
+    shown->n_hosts = all->n_hosts;
+    shown->hosts = all->hosts;
+}
+
 int sl_cmd_object_list(struct sl_cli *cli)
 {
-    Sluice__V1__Config shown = SLUICE__V1__CONFIG__INIT;
-    Sluice__V1__ConfigSnapshot *snapshot = NULL;
-    struct sl_diag diag = {{0}};
-    int status = SL_CLI_OK;
-
-    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
-    if (err)
-        return sl_cli_fail(cli, err, &diag);
-    if (sl_cli_wants_json(cli)) {
-        shown.n_networks = snapshot->config->n_networks;
-        shown.networks = snapshot->config->networks;
-        shown.n_services = snapshot->config->n_services;
-        shown.services = snapshot->config->services;
-        shown.n_hosts = snapshot->config->n_hosts;
-        shown.hosts = snapshot->config->hosts;
-        status = sl_cli_print_json(cli, &shown.base);
-    } else {
-        err = print_objects(cli, &snapshot->config->base);
-    }
-    sl_rpc_message_free(&snapshot->base);
-    return err ? sl_cli_fail(cli, err, NULL) : status;
+    return sl_candidate_list(cli, pick_objects, print_objects);
 }
 
 /* The object, new or as it is. */

@@ -110,7 +110,7 @@ static void add_state(struct sl_table *table, const ProtobufCMessage *rule)
     }
 }
 
-static sl_err print_rules(struct sl_cli *cli, const ProtobufCMessage *config)
+static sl_err print_rules(struct sl_cli *cli, const Sluice__V1__Config *config)
 {
     static const char *const heads[] = {"KIND",    ">NO",      "NAME",  "ACTION", "CLIENTS",
                                         "SERVERS", "SERVICES", "HOSTS", "STATE",  "COMMENT"};
@@ -120,9 +120,9 @@ static sl_err print_rules(struct sl_cli *cli, const ProtobufCMessage *config)
 
     sl_table_init(&table, heads, sizeof heads / sizeof heads[0]);
     for (size_t l = LISTS; l-- > 0;) { /* access rules decide first */
-        size_t count = sl_edit_count(config, lists[l]);
+        size_t count = sl_edit_count(&config->base, lists[l]);
         for (size_t i = 0; i < count; i++) {
-            const ProtobufCMessage *rule = sl_edit_at(config, lists[l], i);
+            const ProtobufCMessage *rule = sl_edit_at(&config->base, lists[l], i);
             sl_table_text(&table, kinds[l]);
             sl_table_format(&table, "%zu", i + 1);
             sl_table_text(&table, sl_edit_string(rule, "name"));
@@ -137,29 +137,17 @@ static sl_err print_rules(struct sl_cli *cli, const ProtobufCMessage *config)
     return err;
 }
 
+static void pick_rules(Sluice__V1__Config *shown, const Sluice__V1__Config *all)
+{
+    shown->n_decryption_rules = all->n_decryption_rules;
+    shown->decryption_rules = all->decryption_rules;
+    shown->n_access_rules = all->n_access_rules;
+    shown->access_rules = all->access_rules;
+}
+
 int sl_cmd_rule_list(struct sl_cli *cli)
 {
-    Sluice__V1__Config shown = SLUICE__V1__CONFIG__INIT;
-    Sluice__V1__ConfigSnapshot *snapshot = NULL;
-    struct sl_diag diag = {{0}};
-    int status = SL_CLI_OK;
-
-    sl_err err = sl_candidate_shown(cli, &snapshot, &diag);
-    if (err)
-        return sl_cli_fail(cli, err, &diag);
-    if (sl_cli_wants_json(cli)) {
-        shown.n_decryption_rules = snapshot->config->n_decryption_rules;
-        shown.decryption_rules = snapshot->config->decryption_rules;
-        shown.n_access_rules = snapshot->config->n_access_rules;
-        shown.access_rules = snapshot->config->access_rules;
-        status = sl_cli_print_json(cli, &shown.base);
-    } else {
-        err = print_rules(cli, &snapshot->config->base);
-        if (!err && snapshot->differs)
-            sl_cli_note(cli, "this is the candidate, which differs from the running configuration");
-    }
-    sl_rpc_message_free(&snapshot->base);
-    return err ? sl_cli_fail(cli, err, NULL) : status;
+    return sl_candidate_list(cli, pick_rules, print_rules);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------------ add */
