@@ -23,15 +23,21 @@ def schema(*files):
             sys.path.remove(folder)
 
 
-class Stub:
-    """stub.Method(request) for every method of a service, given its descriptor."""
+def methods(service):
+    """{name: (class of the request, class of the reply, shape as grpcio names it)} of a service's descriptor."""
+    def shape(method):
+        return "_".join("stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming))
 
-    def __init__(self, channel, service):
-        for method in service.methods:
-            request, reply = (class_of(kind) for kind in (method.input_type, method.output_type))
-            shape = "_".join("stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming))
+    return {method.name: (class_of(method.input_type), class_of(method.output_type), shape(method)) for method in service.methods}
+
+
+class Stub:
+    """stub.Method(request) for every method of a service, given its descriptor. raw: replies are the bytes that came."""
+
+    def __init__(self, channel, service, raw=False):
+        for name, (request, reply, shape) in methods(service).items():
             make = getattr(channel, shape)
-            setattr(self, method.name, make(f"/{service.full_name}/{method.name}", request.SerializeToString, reply.FromString))
+            setattr(self, name, make(f"/{service.full_name}/{name}", request.SerializeToString, None if raw else reply.FromString))
 
 
 def class_of(message):

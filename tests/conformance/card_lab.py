@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of sluice-card share: both schemas, the daemon as a process, frames, captures, TLS records."""
 import base64
-import importlib
 import ipaddress
 import json
 import os
@@ -10,48 +9,21 @@ import re
 import socket
 import struct
 import subprocess
-import sys
-import tempfile
 
 import grpc
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from rpc_lab import BUILD, ROOT, channel_options, wait_until
+from rpc_lab import BUILD, channel_options, schema, wait_until
 
-sys.path.append(str(ROOT / "sim"))  # for clients that tests start as processes of their own
-from lab import pcap  # noqa: E402  pylint: disable=wrong-import-position
+from lab import pcap  # behind rpc_lab, which says where the lab is
+from lab.schema import Stub
 
 PROGRAM = BUILD / "bin" / "sluice-card"
 
-# Clients that tests start as processes of their own share the generated modules.
-if "SLUICE_CARD_PROTO" not in os.environ:
-    _generated = tempfile.TemporaryDirectory(prefix="sluice-card-proto-")
-    os.chmod(_generated.name, 0o755)
-    subprocess.run(["protoc", f"--python_out={_generated.name}", "-I", str(ROOT / "proto"), "sluice/card/v1/card.proto",
-                    "openoffload/v1/openoffload.proto"], check=True)
-    os.environ["SLUICE_CARD_PROTO"] = _generated.name
-sys.path.insert(0, os.environ["SLUICE_CARD_PROTO"])
-for name in [m for m in sys.modules if m == "sluice" or m.startswith("sluice.")]:  # another test's generated package of this name
-    sys.modules.pop(name)
-pb = importlib.import_module("sluice.card.v1.card_pb2")
-oo = importlib.import_module("openoffload.v1.openoffload_pb2")
-sys.path.remove(os.environ["SLUICE_CARD_PROTO"])
+oo, pb = schema.schema("openoffload/v1/openoffload.proto", "sluice/card/v1/card.proto")
 
 CODE = grpc.StatusCode
 CARD = pb.DESCRIPTOR.services_by_name["Card"]
 TABLE = oo.DESCRIPTOR.services_by_name["SessionTable"]
-STREAMS = {"Program": "stream_stream", "WatchEvents": "unary_stream", "addSession": "stream_unary",
-           "getClosedSessions": "unary_stream"}
-
-
-class Stub:
-    """stub.getSession(request) for every method of a service. raw: responses as the bytes that came."""
-
-    def __init__(self, channel, service, module, raw=False):
-        for method in service.methods:
-            request, response = getattr(module, method.input_type.name), getattr(module, method.output_type.name)
-            make = getattr(channel, STREAMS.get(method.name, "unary_unary"))
-            setattr(self, method.name, make(f"/{service.full_name}/{method.name}", request_serializer=request.SerializeToString,
-                                            response_deserializer=None if raw else response.FromString))
 
 
 class Agent:
@@ -69,7 +41,7 @@ class Agent:
         assert ready or status, self.log()
         self.port = int(ready[1]) if ready else 0
         self.channel = grpc.insecure_channel(f"unix:{self.path}", options=channel_options())
-        self.card, self.table = Stub(self.channel, CARD, pb, raw), Stub(self.channel, TABLE, oo, raw)
+        self.card, self.table = Stub(self.channel, CARD, raw), Stub(self.channel, TABLE, raw)
 
     def log(self):
         return self.log_path.read_text()

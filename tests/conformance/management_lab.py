@@ -2,12 +2,9 @@
 """What the tests of the management service share: its schema, the service as a process, sluicectl, certificates."""
 import datetime
 import hashlib
-import importlib
 import json
 import os
 import subprocess
-import sys
-import tempfile
 
 import grpc
 import pytest
@@ -15,36 +12,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from rpc_lab import BUILD, PROGRAMS, ROOT, channel_options
+from rpc_lab import BUILD, PROGRAMS, channel_options, schema
 
 SLUICECTL = BUILD / "bin" / "sluicectl"
 
-_generated = tempfile.TemporaryDirectory(prefix="sluice-management-proto-")
-subprocess.run(["protoc", f"--python_out={_generated.name}", "-I", str(ROOT / "proto"), "sluice/v1/config.proto",
-                "sluice/v1/event.proto",
-                "sluice/v1/management.proto"], check=True)
-sys.path.insert(0, _generated.name)
-for name in [m for m in sys.modules if m == "sluice" or m.startswith("sluice.")]:  # another test's generated package of this name
-    sys.modules.pop(name)
-config_pb = importlib.import_module("sluice.v1.config_pb2")
-event_pb = importlib.import_module("sluice.v1.event_pb2")
-pb = importlib.import_module("sluice.v1.management_pb2")
-sys.path.remove(_generated.name)
+config_pb, event_pb, pb = schema.schema("sluice/v1/config.proto", "sluice/v1/event.proto", "sluice/v1/management.proto")
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Management"]
 CODE = grpc.StatusCode
 
 
-class Stub:
+class Stub(schema.Stub):
     """stub.GetStatus(request) for every method of the service."""
 
     def __init__(self, channel):
-        for method in SERVICE.methods:
-            request = getattr(pb, method.input_type.name)
-            response = getattr(pb, method.output_type.name, None) or getattr(event_pb, method.output_type.name)
-            make = channel.unary_stream if method.name == "WatchEvents" else channel.unary_unary
-            setattr(self, method.name, make(f"/{SERVICE.full_name}/{method.name}", request_serializer=request.SerializeToString,
-                                            response_deserializer=response.FromString))
+        super().__init__(channel, SERVICE)
 
 
 class Host:

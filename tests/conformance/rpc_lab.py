@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the rpc conformance tests share: messages from the .proto, certificates made afresh, our server and client as processes."""
 import datetime
-import importlib
 import ipaddress
 import json
 import os
 import pathlib
-import select
 import subprocess
 import sys
-import tempfile
 import time
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,37 +19,18 @@ BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD_DIR", ROOT / "build" / "dev"))
 PROGRAMS = BUILD / "tests" / "conformance"
 SERVICE = "sluice.test.v1.Conformance"
 
-# Clients that tests start as processes of their own (and kill) share the generated module.
-if "SLUICE_RPC_PROTO" not in os.environ:
-    _generated = tempfile.TemporaryDirectory(prefix="sluice-rpc-proto-")
-    os.chmod(_generated.name, 0o755)
-    subprocess.run(["protoc", f"--python_out={_generated.name}", "-I", str(ROOT / "proto"), "sluice/test/v1/conformance.proto"],
-                   check=True)
-    os.environ["SLUICE_RPC_PROTO"] = _generated.name
-sys.path.insert(0, os.environ["SLUICE_RPC_PROTO"])
-pb = importlib.import_module("sluice.test.v1.conformance_pb2")
-sys.path.pop(0)
+sys.path.append(str(ROOT / "sim"))  # for clients that tests start as processes of their own
+from lab import schema  # noqa: E402  pylint: disable=wrong-import-position
 
-# name: (request type, response type, shape as grpcio names it)
-METHODS = {
-    "Echo": (pb.EchoRequest, pb.EchoResponse, "unary_unary"),
-    "Count": (pb.EchoRequest, pb.EchoResponse, "unary_stream"),
-    "Sum": (pb.EchoRequest, pb.EchoResponse, "stream_unary"),
-    "Chat": (pb.EchoRequest, pb.EchoResponse, "stream_stream"),
-    "Watch": (pb.EchoRequest, pb.EchoResponse, "unary_stream"),
-    "WhoAmI": (pb.EchoRequest, pb.Identity, "unary_unary"),
-    "GetCounters": (pb.EchoRequest, pb.Counters, "unary_unary"),
-}
+pb = schema.schema("sluice/test/v1/conformance.proto")[0]
+METHODS = schema.methods(pb.DESCRIPTOR.services_by_name["Conformance"])
 
 
-class Stub:
+class Stub(schema.Stub):
     """stub.Echo(request, …) as generated code would have it."""
 
     def __init__(self, channel):
-        for name, (request, response, shape) in METHODS.items():
-            make = getattr(channel, shape)
-            setattr(self, name, make(f"/{SERVICE}/{name}", request_serializer=request.SerializeToString,
-                                     response_deserializer=response.FromString))
+        super().__init__(channel, pb.DESCRIPTOR.services_by_name["Conformance"])
 
 
 def channel_options(**extra):

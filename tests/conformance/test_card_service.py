@@ -367,7 +367,7 @@ def test_mutual_tls(tmp_path):
         chain, private = (read(p) for p in client) if client else (None, None)
         credentials = grpc.ssl_channel_credentials(trusted, private, chain)
         with grpc.secure_channel(target, credentials, options=channel_options()) as channel:
-            return Stub(channel, CARD, pb).GetInfo(pb.GetInfoRequest(), timeout=30)
+            return Stub(channel, CARD).GetInfo(pb.GetInfoRequest(), timeout=30)
 
     assert info(ours.issue("agent", client=True)).engine == "cpu"
     for bad in (None, other.issue("intruder", client=True), ours.issue("old", client=True, expired=True)):
@@ -376,7 +376,7 @@ def test_mutual_tls(tmp_path):
         assert refused.value.code() == CODE.UNAVAILABLE
     with grpc.insecure_channel(target, options=channel_options()) as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            Stub(channel, CARD, pb).GetInfo(pb.GetInfoRequest(), timeout=30)
+            Stub(channel, CARD).GetInfo(pb.GetInfoRequest(), timeout=30)
         assert refused.value.code() == CODE.UNAVAILABLE
     assert info(ours.issue("again", client=True)).engine == "cpu"
     agent.close()
@@ -387,7 +387,7 @@ import sys
 sys.path.insert(0, {here!r})
 from card_lab import CARD, TABLE, Stub, grpc, oo, pb
 with grpc.insecure_channel("unix:{path}") as channel:
-    card, table = Stub(channel, CARD, pb), Stub(channel, TABLE, oo)
+    card, table = Stub(channel, CARD), Stub(channel, TABLE)
     for call, request in ((card.GetInfo, pb.GetInfoRequest()), (card.WatchEvents, pb.WatchEventsRequest()),
                           (card.Program, iter([pb.Commands()])), (card.Reset, pb.ResetRequest()),
                           (table.addSession, iter([])), (table.getAllSessions, oo.sessionRequestArgs())):
@@ -438,7 +438,7 @@ def commands():
         yield pb.Commands(commands=[forward(i) for i in range(n, n + 50)])
         n += 50
 with grpc.insecure_channel("unix:{path}") as channel:
-    for answer in Stub(channel, CARD, pb).Program(commands()):
+    for answer in Stub(channel, CARD).Program(commands()):
         print(len(answer.results), flush=True)
 """
 
