@@ -53,6 +53,7 @@ struct sl_event_store {
     pthread_cond_t stored; /* newest_id rose, the queue ran empty, a watch was cancelled, or stop */
     Sluice__V1__Event **queue;
     size_t head, count, in_flight;
+    size_t held; /* by the writer thread: in flight, or stored and still to be told to subscribers */
     uint64_t lost, lost_told, newest_id, in_database; /* the last two change in the writer thread only */
     bool stop, failing, calling;
     struct sl_event_subscription *subscriptions;
@@ -110,7 +111,8 @@ static sl_err register_metrics(struct sl_event_store *s)
         err =
             sl_metric_register(m, SL_COUNTER, "sluice_events_lost_total", "events that the store could not take", &s->lost_metric);
     if (!err)
-        err = sl_metric_register(m, SL_GAUGE, "sluice_events_queued", "events waiting to be written", &s->queued_metric);
+        err = sl_metric_register(m, SL_GAUGE, "sluice_events_queued", "events waiting to be written, to the store or to logs",
+                                 &s->queued_metric);
     return err;
 }
 
@@ -215,6 +217,12 @@ void sl_event_store_close(struct sl_event_store *s)
 
 /* ---- putting ---- */
 
+/* Called with the lock held. */
+static void show_queued(struct sl_event_store *s)
+{
+    sl_metric_set(s->queued_metric, (int64_t)(s->count + s->held));
+}
+
 sl_err sl_event_store_put(struct sl_event_store *s, Sluice__V1__Event *event)
 {
     bool taken = false;
@@ -227,7 +235,7 @@ sl_err sl_event_store_put(struct sl_event_store *s, Sluice__V1__Event *event)
     } else {
         s->lost++;
     }
-    sl_metric_set(s->queued_metric, (int64_t)s->count);
+    show_queued(s);
     pthread_mutex_unlock(&s->lock);
     if (taken)
         return SL_OK;
@@ -294,8 +302,8 @@ static size_t take_batch(struct sl_event_store *s, Sluice__V1__Event **batch, ui
         s->head = (s->head + 1) % s->options.queue_events;
         s->count--;
     }
-    s->in_flight = n;
-    sl_metric_set(s->queued_metric, (int64_t)s->count);
+    s->in_flight = s->held = n;
+    show_queued(s);
     return n;
 }
 
@@ -416,6 +424,8 @@ static void handle_batch(struct sl_event_store *s, Sluice__V1__Event **batch, si
     for (size_t i = 0; i < n; i++)
         sl_event_free(batch[i]);
     pthread_mutex_lock(&s->lock);
+    s->held = 0;
+    show_queued(s);
 }
 
 static void *write_events(void *arg)
