@@ -32,13 +32,13 @@ class Curl:
         self.lab, self.ca = lab, ca
 
     def command(self, url, *words):
-        return ["curl", "-sS", "-m", "60", "--cacert", self.ca, "-w", WRITE_OUT, *words, url]
+        return ["curl", "-sS", "-m", "300", "--cacert", self.ca, "-w", WRITE_OUT, *words, url]
 
     def get(self, url, *words, ca=None):
         command = self.command(url, *words)
         if ca:
             command[command.index("--cacert") + 1] = ca
-        done = self.lab.client.run(*command, check=False, timeout=90, errors="replace")
+        done = self.lab.client.run(*command, check=False, timeout=330, errors="replace")
         body, _, facts = done.stdout.rpartition("\n")
         status, http, verify, port, size = (facts.split() + ["0"] * 5)[:5]
         return Answer(done.returncode, int(status), http, int(verify), int(port), int(float(size)), body, done.stderr.strip())
@@ -63,7 +63,7 @@ def tls_context(ca=None, alpn=None, version=None, ciphers=None):
     return context
 
 
-def tls_connect(lab, name, ca=None, host=None, address=None, timeout=15, context=None, source=None, session=None, **limits):
+def tls_connect(lab, name, ca=None, host=None, address=None, timeout=60, context=None, source=None, session=None, **limits):
     """A TLS connection of Python's ssl from the client's namespace to a server of the lab."""
     sock = lab.client.connect(address or SERVERS[name].ipv4, 443, timeout, source)
     try:

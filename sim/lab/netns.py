@@ -19,7 +19,7 @@ class LabError(Exception):
     """Something of the lab's machinery failed; the text says what and how it was called."""
 
 
-def run(*command, check=True, timeout=60, **more):
+def run(*command, check=True, timeout=300, **more):
     """Runs a command to its end, with its output as text."""
     options = {"capture_output": True, "text": True, "env": ENV, "timeout": timeout, "check": False, **more}
     done = subprocess.run([str(word) for word in command], **options)
@@ -88,7 +88,7 @@ class Namespace:
             raise error[0]
         return result[0]
 
-    def connect(self, address, port, timeout=10, source=None, rcvbuf=None):
+    def connect(self, address, port, timeout=60, source=None, rcvbuf=None):
         """A TCP connection from this namespace."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
@@ -122,7 +122,7 @@ class Namespace:
         return self.inside(make)
 
 
-def stop(process, grace=5.0, first=signal.SIGTERM):
+def stop(process, grace=30.0, first=signal.SIGTERM):
     """Ends a process started by Namespace.start, and its children; returns its exit code."""
     if process.poll() is None:
         _signal_group(process, first)
@@ -142,7 +142,7 @@ def _signal_group(process, number):
         pass
 
 
-def wait_for(condition, what, timeout=10.0, interval=0.02):
+def wait_for(condition, what, timeout=60.0, interval=0.02):
     """Polls until condition() is true and returns its value; LabError when it stays false."""
     end = time.monotonic() + timeout
     while True:

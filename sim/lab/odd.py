@@ -211,13 +211,15 @@ def cutting(on_end):
 
 
 def drip(sock):
-    """A good server whose answers come a byte at a time."""
+    """A good server whose answers come a byte at a time; the pauses end after a second, however long the machine makes them."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    end = time.monotonic() + 1
 
     def slowly(chunk):
         for i in range(min(len(chunk), 3000)):
             sock.sendall(chunk[i:i + 1])
-            time.sleep(0.0002)
+            if time.monotonic() < end:
+                time.sleep(0.0002)
         return chunk[3000:]
 
     relay(sock, "good", slowly)

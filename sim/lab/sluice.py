@@ -22,6 +22,9 @@ DECRYPT_ALL = {"settings": {"default_decryption": "DECRYPT"}}
 FATAL_WORDS = re.compile(r"ERROR: \w+Sanitizer|runtime error:|LeakSanitizer|stack smashing|double free|Assertion .* failed")
 
 
+TCP_LISTEN = "0A"  # in /proc/net/tcp; the receive queue of such a socket counts connections
+
+
 def build_folder():
     return pathlib.Path(os.environ.get("SLUICE_BUILD_DIR", ROOT / "build" / "dev")).resolve()
 
@@ -97,15 +100,15 @@ class Sluice:
             if self.process.poll() is not None:
                 raise LabError(f"sluiced ended with code {self.process.returncode}:\n{self.log()}")
             try:
-                return self.call("GetStatus", timeout=1)
+                return self.call("GetStatus", timeout=10)
             except grpc.RpcError:
                 self.close_channel()
                 return None
 
-        netns.wait_for(ready, "sluiced to answer", 30, 0.05)
+        netns.wait_for(ready, "sluiced to answer", 120, 0.05)
         return self
 
-    def stop(self, number=signal.SIGTERM, grace=40):
+    def stop(self, number=signal.SIGTERM, grace=120):
         """Ends sluiced and returns its exit code; LabError if it had to be killed or its log tells of a fault in the program."""
         self.close_channel()
         if self.process is None:
@@ -148,7 +151,7 @@ class Sluice:
         make = self._channel.unary_stream if streaming else self._channel.unary_unary
         return request, make(f"/sluice.v1.Management/{method}", request.SerializeToString, reply.FromString)
 
-    def call(self, method, timeout=20, **fields):
+    def call(self, method, timeout=60, **fields):
         """One unary call; fields as in JSON, bytes in base64."""
         request, stub = self.stub(method)
         return stub(json_format.ParseDict(fields, request()), timeout=timeout)
@@ -178,6 +181,8 @@ class Sluice:
     # ---- events and counters
 
     def newest_event(self):
+        """Its number; what was told before, a commit for example, is written by now."""
+        netns.wait_for(lambda: self.counters()["sluice_events_queued"] == 0, "events to be written", interval=0.005)
         events = self.call("ListEvents", limit=1).events
         return events[0].id if events else 0
 
@@ -192,7 +197,7 @@ class Sluice:
                 return found[::-1]
             before = page.events[-1].id
 
-    def wait_events(self, count, after, timeout=15, **filters):
+    def wait_events(self, count, after, timeout=60, **filters):
         """The events newer than `after`, as soon as there are so many."""
         def enough():
             found = self.events(after, **filters)
@@ -208,19 +213,23 @@ class Sluice:
     def active(self):
         return self.call("GetStatus").connections_active
 
-    def wait_idle(self, timeout=20):
-        netns.wait_for(lambda: self.active() == 0, "all connections to end", timeout, 0.05)
+    def listening(self):
+        """Of each listener, how many connections have been opened that sluiced has not accepted yet."""
+        rows = [line.split() for file in ("tcp", "tcp6")
+                for line in pathlib.Path(f"/proc/{self.process.pid}/net/{file}").read_text().splitlines()[1:]]
+        return [int(row[4].split(":")[1], 16) for row in rows if row[3] == TCP_LISTEN]
 
     def quiet(self):
-        """Returns when no connection is left and no event came for a moment, so that what follows is of what follows."""
-        end = time.monotonic() + 5
+        """Returns when no connection waits or is left and every event is written, so that what follows is of what follows."""
         state = None
-        while time.monotonic() < end:
-            status = self.call("GetStatus")
-            if (0, status.events_stored) == state:
-                return
-            state = (status.connections_active, status.events_stored)
-            time.sleep(0.06)
+
+        def nothing_new():
+            nonlocal state
+            before, waiting, seen = state, sum(self.listening()), self.counters()
+            state = (seen["sluice_connections_total"], seen["sluice_connections_active"] + seen["sluice_events_queued"] + waiting)
+            return state[1] == 0 and state == before
+
+        netns.wait_for(nothing_new, "all connections to end, and their events", 60, 0.03)
 
     # ---- seen from outside
 
@@ -240,7 +249,7 @@ class Sluice:
 
     def settle(self):
         """Waits until the number of descriptors no longer falls."""
-        self.wait_idle()
+        self.quiet()
         before = None
         end = time.monotonic() + 5
         while time.monotonic() < end and before != self.descriptors():

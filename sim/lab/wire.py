@@ -7,8 +7,10 @@ import threading
 import time
 from collections import defaultdict
 
+from .netns import LabError
+
 ETH_P_ALL = 0x0003
-SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SOL_PACKET, PACKET_STATISTICS = 263, 6
 ETH_IP, ETH_IP6, TCP = 0x0800, 0x86dd, 6
 ALERT, APPLICATION_DATA = 21, 23
 
@@ -17,14 +19,15 @@ class Stream:
     """One direction of one connection."""
 
     def __init__(self):
-        self.base = None
+        self.base = self.end = None  # sequence numbers of the first byte, and of the FIN
         self.parts = {}
         self.fin = self.rst = False
 
     def add(self, sequence, flags, payload):
         if flags & 0x02:
             self.base = (sequence + 1) & 0xffffffff
-        self.fin |= bool(flags & 0x01)
+        if flags & 0x01:
+            self.fin, self.end = True, (sequence + len(payload)) & 0xffffffff
         self.rst |= bool(flags & 0x04)
         if payload and len(payload) > len(self.parts.get(sequence, b"")):
             self.parts[sequence] = payload
@@ -39,6 +42,10 @@ class Stream:
                 break
             out += payload[len(out) - offset:]
         return bytes(out)
+
+    def whole(self):
+        """Whether everything up to the FIN is there, in whatever order it came."""
+        return self.fin and self.base is not None and len(self.data()) == (self.end - self.base) & 0xffffffff
 
     def records(self):
         """[(type, body)] of the whole records."""
@@ -89,6 +96,12 @@ class Streams:
         """(to the server, from the server)"""
         return self.streams[connection], self.streams[connection[2:] + connection[:2]]
 
+    def ended(self, server, port=443):
+        """Whether every connection to that address has come to its end, so that nothing of it is still under way."""
+        with self._lock:
+            pairs = [self.both(key) for key in list(self.streams) if key[2:] == (server, port)]
+            return bool(pairs) and all(any(way.rst for way in pair) or all(way.whole() for way in pair) for pair in pairs)
+
     def between(self, server, port=443):
         """[(to the server, from the server)] of each connection to that address, in the order they began."""
         return [self.both(key) for key in self.connections(server, port)]
@@ -117,14 +130,21 @@ class Wire(Streams):
         return self
 
     def __exit__(self, *_):
-        time.sleep(0.05)
+        """What has gone over the cable until now is read first, however far the reading is behind."""
         self._end.set()
         self._thread.join()
+        lost = struct.unpack("II", self._sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         self._sock.close()
+        if lost:
+            raise LabError(f"the capture of {self.interface} has lost {lost} packets")
 
     def _read(self):
-        while not self._end.is_set():
-            if select.select([self._sock], [], [], 0.05)[0]:
+        while True:
+            last = self._end.is_set()
+            if not select.select([self._sock], [], [], 0 if last else 0.05)[0]:
+                if last:
+                    return
+            else:
                 packet = self._sock.recv(1 << 17)
                 with self._lock:
                     if self.packets is not None:

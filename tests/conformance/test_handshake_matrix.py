@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from google.protobuf import json_format
+from lab import netns
 from lab.clients import read_all, tls_connect, tls_context
 from lab.pki import Issuer, certificate, ec_key, key_pem, pem, sha256_of
 from lab.servers import SERVERS
@@ -105,6 +106,8 @@ def check_refused(lab, sluice, curl, server, words, cause, to_server, from_serve
         url = f"https://{SERVERS[server].host}:{port}/"
         answer = curl.get(url, "-4", *words)
         event = sluice.wait_event(before, server=address)
+        # The event is written while the last bytes are still on their way.
+        netns.wait_for(lambda: inside.ended(address, port) and outside.ended(address, port), "the ends of both connections")
     assert not answer.ok
     assert enum_name(event, "cause") == cause, (event.tls.error, event.explanation)
     assert enum_name(event, "type") == "TLS_ABORT"
@@ -183,7 +186,7 @@ def test_refused(lab, sluice, curl, server, words, cause, to_server, from_server
         assert received.plain_alerts() == [from_server]
         assert event.txn.bytes_received == ALERT_RECORD  # the alert came instead of a ServerHello
         assert event.tls.version == ""
-        assert f'0x{0x200 + from_server:x}' in sluice.tls_log()
+        netns.wait_for(lambda: f'0x{0x200 + from_server:x}' in sluice.tls_log(), "the line in the log")
     if to_server:
         assert sent.plain_alerts() == [to_server]
 
@@ -232,6 +235,7 @@ def test_client_certificate(lab, sluice, curl, server):
     with Wire(lab.gateway, "inside") as inside:
         assert not curl.server(server).ok
         event = sluice.wait_event(before, server=address)
+        netns.wait_for(lambda: inside.ended(address), "the connection's end")
     client = inside.between(address)[0]
     assert enum_name(event, "cause") == "SRV_CLIENT_CERT_REQUIRED"
     assert client[1].plain_alerts() == [HANDSHAKE_FAILURE]

@@ -8,7 +8,6 @@ import sqlite3
 import struct
 import subprocess
 import threading
-import time
 
 import pytest
 from lab import netns
@@ -27,7 +26,7 @@ def send(lab, data, address=None, port=443, end="close"):
     """One connection that says this; end: close, reset or wait. Returns what came back."""
     answer = b""
     try:
-        with lab.client.connect(address or SERVERS["good"].ipv4, port, timeout=3) as sock:
+        with lab.client.connect(address or SERVERS["good"].ipv4, port) as sock:
             sock.sendall(data)
             if end == "wait":
                 answer, _ = read_all(sock)
@@ -74,11 +73,11 @@ def test_hello_cut_at_every_byte(lab, sluice, curl):
     before = sluice.newest_event()
     for at in range(0, len(hello), 7):
         send(lab, hello[:at], end="close" if at % 2 else "reset")
-    sluice.wait_idle()
+    sluice.quiet()
     works(sluice, curl)
     events = sluice.events(before)
     causes = {enum_name(event, "cause") for event in events}
-    assert causes <= {"CLI_EOF", "CLI_RESET", "CAUSE_NONE", "SRV_EOF", "SRV_RESET"}
+    assert causes <= {"CLI_EOF", "CLI_RESET", "CAUSE_NONE", "SRV_EOF", "SRV_RESET"}, causes
 
 
 def record(body, kind=22, version=0x0301):
@@ -97,7 +96,7 @@ def record(body, kind=22, version=0x0301):
     ("application data", record(b"hello", 23), None),
     ("SSL 2", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + bytes(37), None),
     ("SSL 3", record(b"\x01\x00\x00\x29\x03\x00" + bytes(32) + b"\x00\x00\x02\x00\x05\x01\x00", version=0x0300), 70),
-])
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_hello_that_is_none(lab, sluice, curl, name, data, alert):
     before = sluice.newest_event()
     answer = send(lab, data, end="wait" if alert else "close")
@@ -144,7 +143,7 @@ def test_garbage_after_the_handshake(lab, sluice, curl):
         tls = tls_connect(lab, server, sluice.ca_file())
         raw = socket.socket(fileno=os.dup(tls.fileno()))
         before = sluice.newest_event()
-        raw.settimeout(3)
+        raw.settimeout(60)
         raw.sendall(record(os.urandom(100), 23, 0x0303))
         read_all(raw)
         raw.close()
@@ -174,7 +173,7 @@ def test_wrong_settings(own_sluice, change, word):
             one.call("InitCa")
         return
     one.launch()
-    assert one.process.wait(20) == 1
+    assert one.process.wait(120) == 1
     assert word in one.log(), one.log()
 
 
@@ -183,7 +182,7 @@ def test_wrong_settings(own_sluice, change, word):
 def test_settings_that_are_no_yaml(own_sluice, text):
     one = own_sluice()
     one.config_path.write_text(text)
-    done = one.lab.gateway.run(one.program, "--config", one.config_path, check=False, timeout=30)
+    done = one.lab.gateway.run(one.program, "--config", one.config_path, check=False)
     assert done.returncode == 1 and str(one.config_path) in done.stderr, done.stderr
 
 
@@ -193,7 +192,7 @@ def test_port_taken(own_sluice, own_lab):
     try:
         one = own_sluice()
         one.launch()
-        assert one.process.wait(20) == 1
+        assert one.process.wait(120) == 1
         assert str(PROXY_PORT) in one.log()
     finally:
         listener.close()
@@ -215,7 +214,7 @@ def test_damaged_policy(own_sluice):
     assert one.stop() == 0
     damage(one.folder / "state" / "policy.db")
     one.launch()
-    assert one.process.wait(20) == 1
+    assert one.process.wait(120) == 1
     assert "policy.db" in one.log()
 
 
@@ -242,9 +241,9 @@ def test_no_database_at_all(own_sluice, name):
     (one.folder / "state" / name).write_bytes(b"this is not a database\n" * 100)
     one.launch()
     if name == "policy.db":
-        assert one.process.wait(20) == 1 and name in one.log()
+        assert one.process.wait(120) == 1 and name in one.log()
     else:
-        netns.wait_for(one.socket.exists, "the socket", 20)
+        netns.wait_for(one.socket.exists, "the socket")
 
 
 def test_full_disk(own_sluice, own_lab, own_curl):
@@ -281,7 +280,7 @@ def test_full_disk(own_sluice, own_lab, own_curl):
         filler.unlink()
         one.commit(DECRYPT_ALL)
         assert curl.server("good").ok
-        netns.wait_for(lambda: not one.call("GetStatus").warnings, "the warning to go", 20)
+        netns.wait_for(lambda: not one.call("GetStatus").warnings, "the warning to go")
         # What could not be written waited, or was counted: nothing is lost silently.
         kept = one.wait_events(2, before, types=["TLS_DECRYPTED"])
         assert len(kept) > 2 or one.call("GetStatus").events_lost > lost
@@ -305,7 +304,7 @@ def test_policy_database_is_whole_after_a_kill(own_sluice):
 
     thread = threading.Thread(target=commit)
     thread.start()
-    time.sleep(0.7)
+    netns.wait_for(lambda: len(answered) > 10, "commits")
     os.kill(one.process.pid, signal.SIGKILL)
     thread.join()
     one.stop(signal.SIGKILL)
@@ -318,5 +317,5 @@ def test_policy_database_is_whole_after_a_kill(own_sluice):
 
 def test_bad_arguments(own_sluice):
     for words in (["--config"], ["--config", "/nonexistent.yaml"], ["--nonsense"]):
-        done = subprocess.run([own_sluice().program, *words], capture_output=True, text=True, check=False, timeout=20)
+        done = subprocess.run([own_sluice().program, *words], capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode in (1, 2) and done.stderr.strip()

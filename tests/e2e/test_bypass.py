@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from lab import netns
 from lab.clients import Curl, leaf_of, read_all, tls_connect
 from lab.servers import SERVERS
 from lab.sluice import DECRYPT_ALL, enum_name
@@ -30,6 +31,7 @@ def test_bytes_of_tls(lab, sluice, plain_curl, family):
     with Wire(lab.gateway, "inside") as inside, Wire(lab.gateway, "outside") as outside:
         answer = plain_curl.server("good", "/random", "-o", "/dev/null", family=family)
         event = sluice.wait_event(before, server=address)
+        netns.wait_for(lambda: inside.ended(address) and outside.ended(address), "the ends of both connections")
     assert answer.ok and answer.size == 4 << 20, answer.error
     near, far = inside.between(address)[0], outside.between(address)[0]
     for direction in (0, 1):
@@ -130,7 +132,7 @@ def test_not_tls_is_blocked(lab, sluice):
 def test_both_ways_at_once(lab, sluice):
     """Megabytes in both directions at the same time, in odd pieces."""
     seen = hashlib.sha256()
-    with lab.client.connect(SERVERS["plain-echo"].ipv4, 443, timeout=30) as sock:
+    with lab.client.connect(SERVERS["plain-echo"].ipv4, 443, timeout=120) as sock:
         payload = b"not TLS\n" + os.urandom(8_000_000)
 
         def send():
