@@ -5,25 +5,22 @@ import pathlib
 import re
 import subprocess
 import tempfile
-import time
 
 import pytest
 from lab import netns
-from lab.sluice import build_folder, sanitized
+from lab.sluice import build_folder
 from lab.topology import ROOT, all_labs
 
 
 def demo(*words, program="demo", **env):
-    return subprocess.run([ROOT / "sim/lab" / program, *words], capture_output=True, text=True, check=False, timeout=300,
+    return subprocess.run([ROOT / "sim/lab" / program, *words], capture_output=True, text=True, check=False, timeout=900,
                           env={**os.environ, "SLUICE_BUILD_DIR": str(build_folder()), **env})
 
 
 def test_demo():
     labs = {one[0] for one in all_labs()}
-    began = time.monotonic()
     done = demo()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    assert time.monotonic() - began < (180 if sanitized() else 60)
     for text in ("TLSv1.3", "TLSv1.2", "SRV_CERT_SELF_SIGNED", "SRV_ALERT_HANDSHAKE_FAILURE", "SHA-256", "sent to server",
                  "received from server", "Everything is as it should be"):
         assert text in done.stdout, text
@@ -37,7 +34,7 @@ def test_demo_kept():
     try:
         # What it says can be tried, works.
         tried = re.search(r"^ *(sim/lab/lab exec \w+ client curl --cacert \S+ https://good.lab.test/)", done.stdout, re.M).group(1)
-        answer = subprocess.run(tried.split(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        answer = subprocess.run(tried.split(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         assert "page of the lab" in answer.stdout, answer.stderr
     finally:
         assert netns.run(ROOT / "sim/lab/lab", "down", lab_id).returncode == 0
@@ -75,7 +72,7 @@ def test_demo_of_the_card_kept():
     folder, lab_id = re.search(r"^ *cd (\S+)$", done.stdout, re.M)[1], re.search(r"lab down (\w+)", done.stdout)[1]
     try:
         for tried in re.findall(r"^ *(tshark .*?)(?:  .*)?$", done.stdout, re.M)[-2:]:
-            answer = subprocess.run(tried.split(), cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+            answer = subprocess.run(tried.split(), cwd=folder, capture_output=True, text=True, check=False, timeout=300)
             assert answer.stdout.count("200 OK") == 2, tried + answer.stdout + answer.stderr
     finally:
         assert netns.run(ROOT / "sim/lab/lab", "down", lab_id).returncode == 0

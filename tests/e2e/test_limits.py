@@ -14,6 +14,8 @@ from lab.topology import CLIENT, INSIDE, MORE_CLIENTS, PROXY_PORT
 from test_proxy import client_hello
 
 MB = 1 << 20
+# Handshake timeouts: short, but enough for the stages that are to succeed on a slow machine; and the one that is not meant.
+SHORT_MS, DEFAULT_MS = 2000, 15000
 
 
 def with_settings(**settings):
@@ -22,7 +24,7 @@ def with_settings(**settings):
 
 def wait_cause(sluice, before, cause, **filters):
     """The event, whose cause must be this one."""
-    event = sluice.wait_event(before, timeout=10, **filters)
+    event = sluice.wait_event(before, **filters)
     assert enum_name(event, "cause") == cause, event.txn.error
     return event
 
@@ -30,41 +32,41 @@ def wait_cause(sluice, before, cause, **filters):
 @pytest.mark.parametrize("said", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
 def test_slow_hello(lab, sluice, said):
     """A client that does not finish its ClientHello; also one that does so a byte at a time."""
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     before = sluice.newest_event()
     began = time.monotonic()
     with lab.client.connect(SERVERS["good"].ipv4, 443) as sock:
         sock.sendall(said)
         data, _ = read_all(sock)
-    assert data == b"" and time.monotonic() - began < 5
+    assert data == b"" and time.monotonic() - began < DEFAULT_MS / 1000
     wait_cause(sluice, before, "TIMEOUT_CLIENT_HELLO", server=SERVERS["good"].ipv4)
 
 
 def test_drip_hello(lab, sluice):
     """Each byte in time, the whole not."""
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     before = sluice.newest_event()
     with lab.client.connect(SERVERS["good"].ipv4, 443) as sock:
         try:
-            for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100):
+            for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200):
                 sock.sendall(bytes((byte,)))
                 time.sleep(0.05)
         except OSError:
             pass
         else:
-            pytest.fail("five seconds for a ClientHello")
+            pytest.fail("ten seconds for a ClientHello")
     wait_cause(sluice, before, "TIMEOUT_CLIENT_HELLO")
 
 
 def test_slow_connect_request(lab, sluice):
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     with lab.client.connect(INSIDE[0], PROXY_PORT) as sock:
         sock.sendall(b"CONNECT good.lab")
         read_all(sock)
 
 
 def test_slow_server(sluice, curl):
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     before = sluice.newest_event()
     answer = curl.server("silent")
     assert answer.code == 35 and "internal error" in answer.error
@@ -74,7 +76,7 @@ def test_slow_server(sluice, curl):
 def test_server_that_does_not_answer(lab, sluice, curl):
     """SYN into the void."""
     lab.gateway.run("ip", "neigh", "replace", "10.77.2.251", "lladdr", "02:00:00:00:00:01", "dev", "outside")
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     before = sluice.newest_event()
     assert curl.get("https://10.77.2.251/").code
     wait_cause(sluice, before, "TIMEOUT_CONNECT")
@@ -89,7 +91,7 @@ def test_server_that_is_not_there(sluice, curl):
 
 def test_silent_client_in_handshake(lab, sluice):
     """It sends its ClientHello and no more."""
-    sluice.commit(with_settings(handshake_timeout_ms=700))
+    sluice.commit(with_settings(handshake_timeout_ms=SHORT_MS))
     before = sluice.newest_event()
     with lab.client.connect(SERVERS["good"].ipv4, 443) as sock:
         sock.sendall(client_hello("good.lab.test"))
@@ -99,7 +101,7 @@ def test_silent_client_in_handshake(lab, sluice):
 
 @pytest.mark.parametrize("server", ["tls13", "chacha13", "plain-echo"])
 def test_idle(lab, sluice, server):
-    sluice.commit(with_settings(idle_timeout_ms=1000))
+    sluice.commit(with_settings(idle_timeout_ms=3000))
     before = sluice.newest_event()
     if server == "plain-echo":
         sock = lab.client.connect(SERVERS[server].ipv4, 443)
@@ -107,13 +109,13 @@ def test_idle(lab, sluice, server):
     else:
         sock = tls_connect(lab, server, sluice.ca_file())
     with sock:
-        for _ in range(4):  # as long as there is something to say it lives
-            time.sleep(0.5)
+        for _ in range(5):  # as long as there is something to say it lives
+            time.sleep(0.8)
             sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert sock.recv(4096)
         began = time.monotonic()
         read_all(sock)
-        assert 0.5 < time.monotonic() - began < 5
+        assert 1.5 < time.monotonic() - began
     wait_cause(sluice, before, "TIMEOUT_IDLE", server=SERVERS[server].ipv4)
 
 
@@ -138,14 +140,13 @@ def test_limit_per_client(lab, sluice, curl):
     assert curl.server("good", family="-6").ok
     held.pop().close()
     sluice.wait_event(before, types=["NON_TLS"])
-    netns.wait_for(lambda: sluice.active() <= 4, "the connection to be counted out", 5)
+    netns.wait_for(lambda: sluice.active() <= 4, "the connection to be counted out")
     assert curl.server("good").ok
     for sock in held:
         sock.close()
 
 
 def test_limit_in_all(lab, sluice, curl):
-    sluice.wait_idle()
     sluice.commit(with_settings(max_connections=6))
     held = hold(lab, 6)
     before = sluice.newest_event()
@@ -164,7 +165,7 @@ def test_slow_reader(lab, sluice, server):
     lab.big_file(256 * MB)
     before = sluice.memory()
     bound = (300 if sanitized() else 8) * MB  # AddressSanitizer keeps up to 256 MB of freed memory
-    sock = tls_connect(lab, server, sluice.ca_file(), timeout=30)
+    sock = tls_connect(lab, server, sluice.ca_file())
     with sock:
         sock.sendall(f"GET /big HTTP/1.1\r\nHost: {SERVERS[server].host}\r\nConnection: close\r\n\r\n".encode())
         time.sleep(1.0)
@@ -182,7 +183,7 @@ def test_many_slow_readers(lab, sluice):
     before = sluice.memory()
     held = []
     for _ in range(50):
-        sock = tls_connect(lab, "tls13", sluice.ca_file(), timeout=30)
+        sock = tls_connect(lab, "tls13", sluice.ca_file())
         sock.sendall(b"GET /big HTTP/1.1\r\nHost: tls13.lab.test\r\nConnection: close\r\n\r\n")
         held.append(sock)
     time.sleep(1.5)
@@ -210,7 +211,8 @@ def test_slow_server_side(lab, sluice):
         assert sent < 100 * MB
         assert sluice.memory() - before < (300 if sanitized() else 8) * MB
         received = 0
-        accepted[0].settimeout(10)
+        netns.wait_for(lambda: accepted, "the server's end of the connection")
+        accepted[0].settimeout(60)
         while received < sent + 7:
             chunk = accepted[0].recv(1 << 20)
             assert chunk

@@ -43,7 +43,7 @@ class Load:
     def end(self):
         self.process.stdin.close()
         rest = self.process.stdout.read()
-        self.process.wait(60)
+        self.process.wait(300)
         self.process.stdout.close()
         self.process.stderr.close()
         return rest
@@ -79,7 +79,7 @@ def test_at_once(sluice, load):
     assert (second["ok"], second["failed"]) == (count, 0), second
     client.end()
     assert sluice.settle() <= files + 2
-    events = sluice.wait_events(count, before, timeout=30, types=["TLS_DECRYPTED"])
+    events = sluice.wait_events(count, before, types=["TLS_DECRYPTED"])
     assert len(events) == count and all(enum_name(event, "cause") == "CAUSE_NONE" for event in events)
 
 
@@ -119,11 +119,12 @@ def test_commits_under_load(lab, sluice, load):
         thread = threading.Thread(target=commit)
         thread.start()
         try:
-            result = load("short", count, 50).phase()
+            while len(versions) <= 5 and thread.is_alive():  # a quick gateway has done one round before the disk has five commits
+                result = load("short", count, 50).phase()
+                assert (result["ok"], result["failed"]) == (count, 0), result
         finally:
             stop.set()
             thread.join()
-        assert (result["ok"], result["failed"]) == (count, 0), result
         assert len(versions) > 5
         old.sendall(b"GET /who HTTP/1.1\r\nHost: tls13.lab.test\r\nConnection: close\r\n\r\n")
         assert b"200 OK" in read_all(old)[0]
@@ -131,23 +132,21 @@ def test_commits_under_load(lab, sluice, load):
 
 def test_drain(own_lab, own_sluice, load_program):
     """SIGTERM: no new connections; those that are there go on to their end; then the gateway goes, with code 0."""
-    one = own_sluice(drain_ms=8000).start()
+    one = own_sluice(drain_ms=300_000).start()
     ca = one.ca_file()
     one.commit()
     client = Load(load_program, own_lab, ca, "hold", "40")
     assert client.phase()["failed"] == 0
     one.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    netns.wait_for(lambda: not one.listening(), "the listeners to be closed")
     assert one.process.poll() is None
     assert client.again()["ok"] == 40
     with pytest.raises(OSError):  # nobody listens any more; the router is told to refuse then
         own_lab.divert(fail="closed")
-        own_lab.client.connect(SERVERS["good"].ipv4, 443, timeout=3)
+        own_lab.client.connect(SERVERS["good"].ipv4, 443)
     own_lab.divert()
-    began = time.monotonic()
     client.end()
-    assert one.process.wait(6) == 0
-    assert time.monotonic() - began < 5  # the last one has gone: no need to wait for the deadline
+    assert one.process.wait(120) == 0  # the last one has gone: no need to wait for the deadline
 
 
 def test_drain_deadline(own_lab, own_sluice, load_program):
@@ -160,7 +159,7 @@ def test_drain_deadline(own_lab, own_sluice, load_program):
     before = one.newest_event()
     began = time.monotonic()
     assert one.stop() == 0
-    assert 0.8 < time.monotonic() - began < 8
+    assert 0.8 < time.monotonic() - began < 60
     client.end()
     one.start()
     events = one.events(before, causes=["SHUTDOWN"])

@@ -230,7 +230,7 @@ def test_half_close(lab, sluice, server):
     payload = os.urandom(200_000)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = tls_context(sluice.ca_file()).wrap_bio(incoming, outgoing, server_hostname=SERVERS[server].host)
-    with lab.client.connect(SERVERS[server].ipv4, 443, timeout=15) as sock:
+    with lab.client.connect(SERVERS[server].ipv4, 443) as sock:
 
         def drive(operation):
             """Does it, with as much reading and writing as it takes."""
@@ -323,18 +323,31 @@ def test_key_update(lab, sluice, server, command):
                                       "-CAfile", sluice.ca_file(), "-verify_return_error", "-alpn", "http/1.1", "-crlf")
     request = f"GET /who HTTP/1.1\nHost: {SERVERS[server].host}\n\n"
     with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=netns.ENV,
-                          text=True) as process:
-        for _ in range(3):
-            process.stdin.write(request)
+                          text=True, bufsize=1) as process:
+        said = {"": "", "error": ""}  # of standard output, and standard error
+
+        def read(pipe, which):
+            for line in pipe:
+                said[which] += line
+
+        readers = [threading.Thread(target=read, args=pair) for pair in ((process.stdout, ""), (process.stderr, "error"))]
+        for reader in readers:
+            reader.start()
+
+        def say(text, answer, count, which=""):
+            """openssl takes a command only when nothing else waits to be read, so each answer is awaited."""
+            process.stdin.write(text)
             process.stdin.flush()
-            time.sleep(0.15)
-            process.stdin.write(command + "\n")
-            process.stdin.flush()
-            time.sleep(0.15)
-        process.stdin.write(request.replace("\n\n", "\nConnection: close\n\n"))
-        process.stdin.flush()
-        out, error = process.stdout.read(), process.stderr.read()  # it ends when the server closes
-    assert out.count("HTTP/1.1 200 OK") == 4, out[-1500:] + error
+            netns.wait_for(lambda: said[which].count(answer) == count or process.poll() is not None, f"'{answer}'")
+
+        for i in range(3):
+            say(request, "HTTP/1.1 200 OK", i + 1)
+            say(command + "\n", "KEYUPDATE", i + 1, "error")
+        say(request.replace("\n\n", "\nConnection: close\n\n"), "HTTP/1.1 200 OK", 4)
+        for reader in readers:
+            reader.join()  # it ends when the server closes
+    assert said[""].count("HTTP/1.1 200 OK") == 4, said[""][-1500:] + said["error"]
+    assert said["error"].count("KEYUPDATE") == 3
 
 
 def test_renegotiation_ends_the_connection(lab, sluice):
@@ -431,9 +444,9 @@ def test_grpc(lab, sluice):
         stream = channel.stream_stream("/lab.Echo/Stream")
         for size in (0, 1, 1000, 1_000_000):
             payload = os.urandom(size)
-            assert unary(payload, timeout=20) == payload
+            assert unary(payload, timeout=120) == payload
         messages = [os.urandom(5000) for _ in range(100)]
-        assert list(stream(iter(messages), timeout=30)) == messages
+        assert list(stream(iter(messages), timeout=120)) == messages
         channel.close()
         event = sluice.wait_event(before)
         assert event.tls.decrypted and event.tls.client_selected.alpn[0] in ("h2", "grpc-exp")
