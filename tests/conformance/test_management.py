@@ -323,7 +323,7 @@ def test_watch_with_a_filter(host, stub, tmp_path):
 
 
 def test_a_watcher_that_does_not_read_is_dropped(tmp_path):
-    host = Host(tmp_path, "--patience-ms", 300)
+    host = Host(tmp_path, "--patience-ms", 2000)  # enough for the quick one to read on, on a slow machine too
     options = channel_options(**{"http2.max_frame_size": 16384, "http2.lookahead_bytes": 16384, "http2.bdp_probe": 0})
     with grpc.insecure_channel(f"unix:{host.path}", options=options) as channel:
         host.do("plain", 1, 1)
@@ -335,7 +335,7 @@ def test_a_watcher_that_does_not_read_is_dropped(tmp_path):
         host.do("plain", 2000, 60000)
         newest = host.stub.ListEvents(pb.ListEventsRequest(limit=1)).events[0].id
         wait_until(lambda: seen and seen[-1] == newest, "the quick watcher")
-        time.sleep(1)  # longer than the patience: nothing to wait for can be seen from here
+        time.sleep(3)  # longer than the patience: nothing to wait for can be seen from here
         got = []
         collect(slow, got)
         error = got.pop()

@@ -134,8 +134,9 @@ def test_status_and_message_in_every_shape(server, target, code, error):
 def test_deadlines(server, target):
     responses, error, _ = run_client(target, "--timeout-ms", 60000, "WhoAmI")
     assert error == OK and 30e9 < int(responses[0]["remainingNs"]) <= 61e9
-    assert run_client(target, "--timeout-ms", 1000, "Echo", request(delayMs=2500))[1] == TIMEOUT
-    responses, error, _ = run_client(target, "--timeout-ms", 1000, "Count", request(count=100, delayMs=100))
+    # Enough for the handlers to start, on a slow machine too.
+    assert run_client(target, "--timeout-ms", 2000, "Echo", request(delayMs=4000))[1] == TIMEOUT
+    responses, error, _ = run_client(target, "--timeout-ms", 2000, "Count", request(count=100, delayMs=100))
     assert error == TIMEOUT and len(responses) < 100
     for _ in range(2):
         assert server.handlers.ended.acquire(timeout=60)

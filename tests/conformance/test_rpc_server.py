@@ -155,9 +155,10 @@ def test_deadlines(stub):
     identity = stub.WhoAmI(pb.EchoRequest(), timeout=60)
     assert 30e9 < identity.remaining_ns <= 61e9
     assert stub.WhoAmI(pb.EchoRequest()).remaining_ns == 2**64 - 1
-    for call in (lambda: stub.Echo(pb.EchoRequest(delay_ms=60000), timeout=0.2),
-                 lambda: list(stub.Count(pb.EchoRequest(count=9, delay_ms=60000), timeout=0.2)),
-                 lambda: stub.Sum(iter(lambda: time.sleep(0.02) or pb.EchoRequest(), None), timeout=0.2)):
+    # Enough for the handlers to start, on a slow machine too: what ends before that is no handler's to notice.
+    for call in (lambda: stub.Echo(pb.EchoRequest(delay_ms=60000), timeout=2),
+                 lambda: list(stub.Count(pb.EchoRequest(count=9, delay_ms=60000), timeout=2)),
+                 lambda: stub.Sum(iter(lambda: time.sleep(0.02) or pb.EchoRequest(), None), timeout=2)):
         with pytest.raises(grpc.RpcError) as failure:
             call()
         assert failure.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -291,18 +292,18 @@ def test_calls_over_the_limit(path):
 
 
 def test_keepalive_pings_are_answered(path):
-    """The client pings an idle stream every second; without answers it would give up after one more."""
-    server = Server("--unix", path, "--keepalive-ms", 1000, 1000, 100)
-    options = channel_options(keepalive_time_ms=1000, keepalive_timeout_ms=1000, keepalive_permit_without_calls=1,
+    """The client pings an idle stream every second; without answers it would give up after four more."""
+    server = Server("--unix", path, "--keepalive-ms", 1000, 4000, 100)
+    options = channel_options(keepalive_time_ms=1000, keepalive_timeout_ms=4000, keepalive_permit_without_calls=1,
                               **{"http2.max_pings_without_data": 0})
     with grpc.insecure_channel(f"unix:{path}", options=options) as channel:
-        call = Stub(channel).Echo.future(pb.EchoRequest(text="slow", delay_ms=4500))
+        call = Stub(channel).Echo.future(pb.EchoRequest(text="slow", delay_ms=7500))
         assert call.result().text == "slow"
     server.close()
 
 
 def test_a_client_that_answers_no_ping_is_dropped(path):
-    server = Server("--unix", path, "--keepalive-ms", 1000, 1000, 1000)
+    server = Server("--unix", path, "--keepalive-ms", 1000, 4000, 1000)
     with grpc.insecure_channel(f"unix:{path}", options=channel_options()) as channel:
         stub = Stub(channel)
         client = subprocess.Popen([sys.executable, "-c", STREAMING_CLIENT, str(ROOT / "tests" / "conformance"), str(path)],
