@@ -18,13 +18,14 @@
 #include "rpc/json.h"
 #include "rpc/message.h"
 
-enum { TICK_MS = 1000, SESSIONS_FILE_MAX = 64 << 20 };
+enum { TICK_MS = 1000, SESSIONS_FILE_MAX = 64 << 20, REASONS_TEXT = 512 };
 
 struct sl_card_agent {
     const struct sl_card_options *options;
     struct sl_card_loop *loop;
     struct sl_card_service *service;
     struct sl_replay *replay;
+    struct sl_wire *wire;
     struct sl_capture_writer *mirror;
     bool replayed;
     sl_err replay_err;
@@ -63,7 +64,7 @@ static void on_mirror(void *arg, const struct sl_engine_mirror *record, const st
 static bool on_ports(void *arg, struct sl_engine *engine)
 {
     const struct sl_card_agent *agent = arg;
-    return sl_replay_poll(agent->replay, engine);
+    return agent->wire != NULL ? sl_wire_poll(agent->wire, engine) : sl_replay_poll(agent->replay, engine);
 }
 
 /* ---- sessions of a file ---- */
@@ -182,7 +183,7 @@ static sl_err start_loop(struct sl_card_agent *agent, struct sl_diag *diag)
                                                  .hooks = {.arg = agent,
                                                            .events = on_events,
                                                            .mirror = o->mirror != NULL ? on_mirror : NULL,
-                                                           .ports = o->has_replay ? on_ports : NULL}};
+                                                           .ports = o->has_replay || o->has_ports ? on_ports : NULL}};
     struct sl_engine *trial = NULL;
     sl_err err = instead ? open_instead(options.arg, &trial, diag) : SL_OK; /* what would fail then is to fail now */
     sl_engine_close(trial);
@@ -201,6 +202,8 @@ sl_err sl_card_agent_start(const struct sl_card_options *options, struct sl_card
     agent->options = options;
     if (options->has_replay)
         err = sl_replay_new(&options->replay, &agent->replay, diag);
+    if (!err && options->has_ports)
+        err = sl_wire_open(&options->wire, &agent->wire, diag);
     if (!err && options->mirror != NULL)
         err = sl_capture_create(options->mirror, &agent->mirror, diag);
     if (!err)
@@ -225,29 +228,42 @@ sl_err sl_card_agent_start(const struct sl_card_options *options, struct sl_card
 }
 
 /* Why frames were punted: "ahead 3, rule 12". */
-static const char *reasons_of(const struct sl_replay_totals *t, char *to, size_t room)
+static const char *reasons_of(const uint64_t counts[SL_CARD_REASONS], char *to, size_t room)
 {
     size_t used = 0;
 
     to[0] = '\0';
     for (unsigned i = 0; i < SL_CARD_REASONS && used < room; i++) {
-        if (t->reasons[i] > 0)
-            used += (size_t)snprintf(to + used, room - used, "%s%s %" PRIu64, used > 0 ? ", " : "", sl_card_reason_name(i),
-                                     t->reasons[i]);
+        if (counts[i] > 0)
+            used +=
+                (size_t)snprintf(to + used, room - used, "%s%s %" PRIu64, used > 0 ? ", " : "", sl_card_reason_name(i), counts[i]);
     }
     return to;
 }
 
 static void tell_replay(const struct sl_replay_totals *t, sl_err err, const struct sl_diag *diag)
 {
-    char reasons[512];
+    char reasons[REASONS_TEXT];
 
     if (err)
         sl_log(SL_LOG_ERROR, "card", "replay failed", SL_STR("reason", diag->text));
     sl_log(SL_LOG_INFO, "card", "replay done", SL_U64("frames", t->frames), SL_U64("bytes", t->bytes), SL_U64("sent", t->sent),
            SL_U64("waited", t->waited), SL_U64("punted_passed", t->passed), SL_U64("punted_dropped", t->dropped),
            SL_U64("dropped_by_card", t->lost), SL_U64("unreadable", t->unreadable),
-           SL_STR("punted_for", reasons_of(t, reasons, sizeof reasons)));
+           SL_STR("punted_for", reasons_of(t->reasons, reasons, sizeof reasons)));
+}
+
+static void tell_wire(struct sl_wire *wire, const struct sl_wire_options *options)
+{
+    struct sl_wire_totals t;
+    char reasons[REASONS_TEXT];
+
+    sl_wire_totals(wire, &t);
+    for (unsigned i = 0; i < SL_ENGINE_LANES; i++)
+        sl_log(SL_LOG_INFO, "card", "port closed", SL_STR("interface", options->name[i]), SL_U64("in", t.port[i].in),
+               SL_U64("out", t.port[i].out), SL_U64("no_room", t.port[i].no_room), SL_U64("too_long", t.port[i].too_long));
+    sl_log(SL_LOG_INFO, "card", "wire closed", SL_U64("sent", t.sent), SL_U64("punted_passed", t.passed),
+           SL_U64("punted_dropped", t.dropped), SL_STR("punted_for", reasons_of(t.reasons, reasons, sizeof reasons)));
 }
 
 bool sl_card_agent_over(struct sl_card_agent *agent, sl_err *err)
@@ -275,6 +291,9 @@ sl_err sl_card_agent_stop(struct sl_card_agent *agent)
     sl_card_loop_stop(agent->loop);
     sl_card_service_free(agent->service);
     sl_replay_free(agent->replay);
+    if (agent->wire != NULL)
+        tell_wire(agent->wire, &agent->options->wire);
+    sl_wire_close(agent->wire);
     sl_err err = sl_capture_finish(agent->mirror);
     free(agent);
     return err;

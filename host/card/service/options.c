@@ -13,6 +13,7 @@ enum { DRAIN_MS_DEFAULT = 5000, SESSIONS_LIMIT = 1 << 24, DEAD_AFTER_MS_LIMIT = 
 const char sl_card_usage[] =
     "usage: sluice-card --listen WHERE [--listen WHERE] [OPTION ...]\n"
     "       sluice-card --pcap IN OUT [OPTION ...]\n"
+    "       sluice-card --ports INSIDE,OUTSIDE [OPTION ...]\n"
     "\n"
     "Owns a card, or what stands in for one, and serves sluice.card.v1.Card and openoffload.v1.SessionTable over gRPC.\n"
     "\n"
@@ -35,12 +36,14 @@ const char sl_card_usage[] =
     "  --tls-ca FILE           the CA that clients' certificates must come from\n"
     "  --drain-ms N            how long calls may go on after SIGTERM; default 5000\n"
     "\n"
-    "Captures instead of ports\n"
+    "Ports, or a capture instead of them\n"
+    "  --ports INSIDE,OUTSIDE  two network interfaces: what comes in at one goes through the card and out of the other\n"
     "  --pcap IN OUT           plays the frames of a capture (pcap, pcapng) through the card; what leaves it goes to OUT (pcap)\n"
     "  --sessions FILE         sessions to install first: JSON of sluice.card.v1.Commands; only its owner may read it\n"
     "  --wait-sessions N       begin when N sessions are installed\n"
     "  --inside PREFIX         addresses of the inside, as 192.0.2.0/24; repeatable. Frames of sessions take the session's lane\n"
-    "  --punted pass|drop      frames that the host would have to deal with: unchanged into OUT (default), or dropped\n"
+    "  --punted pass|drop      frames that the host would have to deal with: unchanged into OUT (default), or dropped. Of ports,\n"
+    "                          those that belong to a session are always dropped\n"
     "  --fix-checksums         fill in checksums first, for captures taken before the network card did\n"
     "  --mirror FILE           verified plaintext, as TCP segments without TLS (pcap)\n"
     "  --stay                  go on serving when the capture has been played\n"
@@ -63,6 +66,7 @@ enum option_id {
     OPT_TLS_KEY,
     OPT_TLS_CA,
     OPT_DRAIN_MS,
+    OPT_PORTS,
     OPT_PCAP,
     OPT_SESSIONS,
     OPT_WAIT_SESSIONS,
@@ -92,6 +96,7 @@ static const struct option long_options[] = {
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"tls-ca", required_argument, NULL, OPT_TLS_CA},
     {"drain-ms", required_argument, NULL, OPT_DRAIN_MS},
+    {"ports", required_argument, NULL, OPT_PORTS},
     {"pcap", required_argument, NULL, OPT_PCAP},
     {"sessions", required_argument, NULL, OPT_SESSIONS},
     {"wait-sessions", required_argument, NULL, OPT_WAIT_SESSIONS},
@@ -162,6 +167,22 @@ static sl_err take_inside(const char *text, struct sl_replay_options *replay, st
     if (replay->inside_count == SL_REPLAY_INSIDE_MAX)
         return sl_fail(diag, SL_ERR_LIMIT, "--inside: at most %d prefixes", SL_REPLAY_INSIDE_MAX);
     return sl_replay_prefix(text, &replay->inside[replay->inside_count++], diag);
+}
+
+static sl_err take_ports(const char *text, struct sl_card_options *o, struct sl_diag *diag)
+{
+    const size_t first = strcspn(text, ","), second = text[first] != '\0' ? strlen(text + first + 1) : 0;
+
+    if (o->has_ports || first == 0 || second == 0 || strchr(text + first + 1, ',') != NULL)
+        return sl_fail(diag, SL_ERR_INVALID, "--ports: \"%s\" is not INSIDE,OUTSIDE, two network interfaces; once", text);
+    if (first >= SL_RING_NAME || second >= SL_RING_NAME)
+        return sl_fail(diag, SL_ERR_INVALID, "--ports: \"%s\": a name is longer than any interface's", text);
+    memcpy(o->wire.name[0], text, first);
+    memcpy(o->wire.name[1], text + first + 1, second);
+    if (strcmp(o->wire.name[0], o->wire.name[1]) == 0)
+        return sl_fail(diag, SL_ERR_INVALID, "--ports: \"%s\" is one interface; a wire has two ends", text);
+    o->has_ports = true;
+    return SL_OK;
 }
 
 static sl_err take_card_option(int id, struct sl_card_options *o, struct sl_diag *diag)
@@ -240,6 +261,8 @@ static sl_err take_replay_option(int id, int argc, char **argv, struct sl_card_o
     sl_err err = SL_OK;
 
     switch (id) {
+    case OPT_PORTS:
+        return take_ports(optarg, o, diag);
     case OPT_PCAP:
         if (o->has_replay || optind >= argc || argv[optind][0] == '-')
             return sl_fail(diag, SL_ERR_INVALID, "--pcap: two files, IN and OUT, once");
@@ -258,7 +281,7 @@ static sl_err take_replay_option(int id, int argc, char **argv, struct sl_card_o
         return take_inside(optarg, &o->replay, diag);
     case OPT_PUNTED:
         err = take_word("--punted", optarg, punted, 2, &word, diag);
-        o->replay.drop_punted = word == 1;
+        o->replay.drop_punted = o->wire.drop_punted = word == 1;
         break;
     case OPT_FIX_CHECKSUMS:
         o->replay.fix_checksums = true;
@@ -292,8 +315,10 @@ static sl_err check(const struct sl_card_options *o, struct sl_diag *diag)
     const struct sl_card_service_config *s = &o->service;
     bool any_tls = s->tls.cert_file != NULL || s->tls.key_file != NULL || s->tls.ca_file != NULL;
 
-    if (s->unix_path == NULL && s->tcp == NULL && !o->has_replay)
-        return sl_fail(diag, SL_ERR_INVALID, "nothing to do: --listen or --pcap is needed; see --help");
+    if (s->unix_path == NULL && s->tcp == NULL && !o->has_replay && !o->has_ports)
+        return sl_fail(diag, SL_ERR_INVALID, "nothing to do: --listen, --ports or --pcap is needed; see --help");
+    if (o->has_replay && o->has_ports)
+        return sl_fail(diag, SL_ERR_INVALID, "--ports and --pcap: one of them");
     if (s->tcp != NULL && (s->tls.cert_file == NULL || s->tls.key_file == NULL || s->tls.ca_file == NULL))
         return sl_fail(diag, SL_ERR_INVALID,
                        "--listen tcp: needs --tls-cert, --tls-key and --tls-ca: there is no TCP without mutual TLS");
@@ -301,10 +326,10 @@ static sl_err check(const struct sl_card_options *o, struct sl_diag *diag)
         return sl_fail(diag, SL_ERR_INVALID, "--tls-...: there is no --listen tcp: to use it");
     if (s->has_group && s->unix_path == NULL)
         return sl_fail(diag, SL_ERR_INVALID, "--group: there is no --listen unix: to use it");
-    if (!o->has_replay && (o->mirror != NULL || o->stay || o->replay.wait_sessions > 0 || o->replay.inside_count > 0 ||
-                           o->replay.drop_punted || o->replay.fix_checksums))
-        return sl_fail(diag, SL_ERR_INVALID,
-                       "--mirror, --stay, --wait-sessions, --inside, --punted, --fix-checksums go with --pcap");
+    if (!o->has_replay && (o->stay || o->replay.wait_sessions > 0 || o->replay.inside_count > 0 || o->replay.fix_checksums))
+        return sl_fail(diag, SL_ERR_INVALID, "--stay, --wait-sessions, --inside, --fix-checksums go with --pcap");
+    if (!o->has_replay && !o->has_ports && (o->mirror != NULL || o->replay.drop_punted))
+        return sl_fail(diag, SL_ERR_INVALID, "--mirror, --punted go with --ports or --pcap");
     if (o->xrt && o->engine.xclbin == NULL)
         return sl_fail(diag, SL_ERR_INVALID, "--engine xrt needs --xclbin");
     return SL_OK;
@@ -323,7 +348,7 @@ sl_err sl_card_options_parse(int argc, char **argv, struct sl_card_options *out,
             err = take_card_option(id, out, diag);
         } else if (id >= OPT_LISTEN && id <= OPT_DRAIN_MS) {
             err = take_service_option(id, out, diag);
-        } else if (id >= OPT_PCAP && id <= OPT_STAY) {
+        } else if (id >= OPT_PORTS && id <= OPT_STAY) {
             err = take_replay_option(id, argc, argv, out, diag);
         } else if (id == OPT_LOG_LEVEL || id == OPT_LOG_FORMAT) {
             err = take_log_option(id, out, diag);

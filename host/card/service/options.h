@@ -11,6 +11,7 @@
 #include "card/engine.h"
 #include "card/service/replay.h"
 #include "card/service/service.h"
+#include "card/service/wire.h"
 
 enum sl_card_start { SL_CARD_START_RUN, SL_CARD_START_HELP, SL_CARD_START_VERSION };
 
@@ -21,6 +22,8 @@ struct sl_card_options {
     struct sl_card_service_config service; /* unix_path, tcp, tls, group */
     bool has_replay;
     struct sl_replay_options replay;
+    bool has_ports;
+    struct sl_wire_options wire;
     const char *sessions; /* JSON file; NULL: none */
     const char *mirror;   /* capture that verified plaintext goes to; NULL: nowhere */
     bool stay;            /* go on serving when the capture has been played */

@@ -64,6 +64,12 @@ static void right(void **state)
     assert_int_equal(o.replay.wait_sessions, 3);
     assert_int_equal(o.replay.inside_count, 1);
 
+    assert_int_equal(
+        parse((const char *const[]){"--ports", "eth0,eth1", "--punted", "drop", "--mirror", "m", NULL}, &o, &start, &diag), SL_OK);
+    assert_true(o.has_ports && o.wire.drop_punted);
+    assert_string_equal(o.wire.name[0], "eth0");
+    assert_string_equal(o.wire.name[1], "eth1");
+
     assert_int_equal(parse((const char *const[]){"--help", NULL}, &o, &start, &diag), SL_OK);
     assert_int_equal(start, SL_CARD_START_HELP);
     assert_int_equal(parse((const char *const[]){"--version", NULL}, &o, &start, &diag), SL_OK);
@@ -76,6 +82,15 @@ static void wrong(void **state)
         const char *words[WORDS], *part;
     } cases[] = {
         {{NULL}, "nothing to do"},
+        {{"--ports", "eth0"}, "not INSIDE,OUTSIDE"},
+        {{"--ports", ",eth0"}, "not INSIDE,OUTSIDE"},
+        {{"--ports", "eth0,"}, "not INSIDE,OUTSIDE"},
+        {{"--ports", "a,b,c"}, "not INSIDE,OUTSIDE"},
+        {{"--ports", "a,b", "--ports", "c,d"}, "once"},
+        {{"--ports", "eth0,eth0"}, "two ends"},
+        {{"--ports", "eth0,a-name-of-16-char"}, "longer than any"},
+        {{"--ports", "a,b", "--pcap", "in", "out"}, "one of them"},
+        {{"--ports", "a,b", "--stay"}, "go with --pcap"},
         {{"--listen", "tcp:1.2.3.4:5"}, "mutual TLS"},
         {{"--listen", "tcp:1.2.3.4:5", "--tls-cert", "c", "--tls-key", "k"}, "mutual TLS"},
         {{"--listen", "/run/s"}, "unix:PATH"},
