@@ -23,7 +23,8 @@ sl_err sl_candidate_get(struct sl_cli *cli, Sluice__V1__ConfigSource source, uin
         ProtobufCMessage *config = NULL;
         if ((err = sl_rpc_message_new(&sluice__v1__config__descriptor, &config))) {
             sl_rpc_message_free(response);
-            return sl_fail(diag, err, "out of memory");
+            sl_fail(diag, err, "out of memory");
+            return err;
         }
         snapshot->config = (Sluice__V1__Config *)config;
     }
