@@ -3,6 +3,7 @@
  * look before it looks. */
 #include "card/parse.h"
 
+#include "base/be.h"
 #include "card/engine.h"
 #include "card/sum.h"
 
@@ -32,16 +33,6 @@ enum {
     OPTION_SACK = 5,
     OPTION_TIMESTAMPS = 8
 };
-
-static unsigned get16(const uint8_t *p)
-{
-    return (unsigned)p[0] << 8 | p[1];
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
 
 static enum sl_card_reason parse_options(struct sl_cpu_headers *h, const uint8_t *frame, size_t at, size_t end)
 {
@@ -87,7 +78,7 @@ static enum sl_card_reason parse_tcp(struct sl_cpu_headers *h, const uint8_t *fr
     h->l4 = (uint16_t)at;
     h->payload = (uint16_t)(at + header);
     h->payload_bytes = (uint16_t)(end - at - header);
-    h->seq = get32(frame + at + 4);
+    h->seq = sl_load_be32(frame + at + 4);
     h->tcp_flags = frame[at + 13] & 0x3f;
     h->payload_sum = sl_cpu_sum(frame + h->payload, h->payload_bytes);
     const uint32_t sum = h->pseudo_sum + sl_cpu_sum(frame + at, header) + h->payload_sum;
@@ -101,13 +92,13 @@ static enum sl_card_reason parse_udp(struct sl_cpu_headers *h, const uint8_t *fr
         return SL_PUNT_TRUNCATED;
     if (at + UDP_BYTES > REACH)
         return SL_PUNT_EXTENSION;
-    const size_t length = get16(frame + at + 4);
+    const size_t length = sl_load_be16(frame + at + 4);
     if (length < UDP_BYTES || length > end - at)
         return SL_PUNT_TRUNCATED;
     h->l4 = (uint16_t)at;
     h->payload = (uint16_t)(at + UDP_BYTES);
     h->payload_bytes = (uint16_t)(length - UDP_BYTES);
-    if (get16(frame + at + 6) == 0)
+    if (sl_load_be16(frame + at + 6) == 0)
         return version == 4 ? SL_PUNT_NONE : SL_PUNT_CHECKSUM;
     const uint32_t sum = address_sum + PROTO_UDP + (uint32_t)length + sl_cpu_sum(frame + at, length);
     return sl_cpu_sum_fold(sum) == 0xffff ? SL_PUNT_NONE : SL_PUNT_CHECKSUM;
@@ -127,8 +118,8 @@ static enum sl_card_reason parse_transport(struct sl_cpu_headers *h, const uint8
         reason = parse_udp(h, frame, at, end, version, sl_cpu_sum(addresses, address_bytes));
     }
     if (h->l4 != 0) {
-        sport = get16(frame + at);
-        dport = get16(frame + at + 2);
+        sport = sl_load_be16(frame + at);
+        dport = sl_load_be16(frame + at + 2);
     }
     memcpy(&h->key.word[0], addresses, address_bytes / 2);
     memcpy(&h->key.word[2], addresses + address_bytes / 2, address_bytes / 2);
@@ -145,14 +136,14 @@ static enum sl_card_reason parse_ipv4(struct sl_cpu_headers *h, const uint8_t *f
         return SL_PUNT_IP_HEADER;
     if (header > bytes - at)
         return SL_PUNT_TRUNCATED;
-    const size_t total = get16(frame + at + 2);
+    const size_t total = sl_load_be16(frame + at + 2);
     if (total < header)
         return SL_PUNT_IP_HEADER;
     if (total > bytes - at)
         return SL_PUNT_TRUNCATED;
     if (sl_cpu_sum_fold(sl_cpu_sum(frame + at, header)) != 0xffff)
         return SL_PUNT_IP_HEADER;
-    if ((get16(frame + at + 6) & 0x3fff) != 0) /* more fragments, or an offset */
+    if ((sl_load_be16(frame + at + 6) & 0x3fff) != 0) /* more fragments, or an offset */
         return SL_PUNT_FRAGMENT;
     return parse_transport(h, frame, at + header, at + total, 4, frame[at + 9], frame + at + 12, 8);
 }
@@ -169,7 +160,7 @@ static enum sl_card_reason parse_ipv6(struct sl_cpu_headers *h, const uint8_t *f
         return SL_PUNT_TRUNCATED;
     if (frame[at] >> 4 != 6)
         return SL_PUNT_IP_HEADER;
-    const size_t payload = get16(frame + at + 4), first = at + IPV6_BYTES;
+    const size_t payload = sl_load_be16(frame + at + 4), first = at + IPV6_BYTES;
     if (payload > bytes - first)
         return SL_PUNT_TRUNCATED;
     const size_t end = first + payload;
@@ -204,11 +195,11 @@ static enum sl_card_reason parse(struct sl_cpu_headers *h, const uint8_t *frame,
     if (bytes < ETHERNET_BYTES)
         return SL_PUNT_TRUNCATED;
     size_t at = ETHERNET_BYTES;
-    unsigned type = get16(frame + 12);
+    unsigned type = sl_load_be16(frame + 12);
     for (unsigned tags = 0; tags < VLAN_TAGS && (type == TYPE_VLAN || type == TYPE_SERVICE_VLAN); tags++) {
         if (bytes - at < VLAN_BYTES)
             return SL_PUNT_TRUNCATED;
-        type = get16(frame + at + 2);
+        type = sl_load_be16(frame + at + 2);
         at += VLAN_BYTES;
     }
     if (type == TYPE_IPV4)

@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "base/be.h"
 #include "base/secret.h"
 
 enum {
@@ -80,12 +81,6 @@ static size_t text_bytes(bool tls13, uint16_t fragment)
     return HEADER_BYTES + (size_t)fragment - record_overhead(tls13);
 }
 
-static void put64(uint8_t *p, uint64_t x)
-{
-    for (unsigned i = 0; i < 8; i++)
-        p[i] = (uint8_t)(x >> (56 - 8 * i));
-}
-
 /* TLS 1.2: the explicit nonce of the record in progress, as far as it has come. */
 static uint64_t nonce_of(const struct sl_cpu_half *h)
 {
@@ -139,8 +134,8 @@ static struct nonces nonces_of(const struct walk *w, const struct view *v)
     uint8_t open[8], seal[8];
     memcpy(n.open, k->open_iv, sizeof(n.open));
     memcpy(n.seal, k->seal_iv, sizeof(n.seal));
-    put64(open, w->tls13 ? v->open_seq : nonce_of(w->h) - v->back);
-    put64(seal, v->seal_seq);
+    sl_store_be64(open, w->tls13 ? v->open_seq : nonce_of(w->h) - v->back);
+    sl_store_be64(seal, v->seal_seq);
     for (unsigned i = 0; i < 8; i++) {
         n.open[4 + i] ^= open[i];
         n.seal[4 + i] ^= seal[i];
@@ -240,7 +235,7 @@ static size_t additional_data(const struct walk *w, uint64_t seq, uint8_t aad[AA
     const struct sl_cpu_half *h = w->h;
     const size_t at = w->tls13 ? 0 : 8;
     const size_t length = w->tls13 ? h->fragment : text_bytes(false, h->fragment);
-    put64(aad, seq);
+    sl_store_be64(aad, seq);
     aad[at] = h->type;
     aad[at + 1] = aad[at + 2] = 3;
     aad[at + 3] = (uint8_t)(length >> 8);

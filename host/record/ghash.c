@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record/ghash.h"
 
+#include "base/be.h"
+
 struct element {
     uint64_t high, low; /* the first bit of the standard is the top one of high */
 };
-
-static uint64_t load64(const uint8_t *p)
-{
-    uint64_t x = 0;
-    for (unsigned i = 0; i < 8; i++)
-        x = x << 8 | p[i];
-    return x;
-}
-
-static void store64(uint8_t *p, uint64_t x)
-{
-    for (unsigned i = 0; i < 8; i++)
-        p[i] = (uint8_t)(x >> (56 - 8 * i));
-}
 
 /* SP 800-38D section 6.3, algorithm 1, with masks for its conditions. */
 static struct element multiply(struct element x, struct element v)
@@ -36,14 +24,14 @@ static struct element multiply(struct element x, struct element v)
 
 static void multiply_hash(uint8_t hash[16], struct element by)
 {
-    const struct element z = multiply((struct element){load64(hash), load64(hash + 8)}, by);
-    store64(hash, z.high);
-    store64(hash + 8, z.low);
+    const struct element z = multiply((struct element){sl_load_be64(hash), sl_load_be64(hash + 8)}, by);
+    sl_store_be64(hash, z.high);
+    sl_store_be64(hash + 8, z.low);
 }
 
 void sl_ghash_key_init(struct sl_ghash_key *key, const uint8_t h[16])
 {
-    *key = (struct sl_ghash_key){load64(h), load64(h + 8)};
+    *key = (struct sl_ghash_key){sl_load_be64(h), sl_load_be64(h + 8)};
 }
 
 void sl_ghash_update(const struct sl_ghash_key *key, uint8_t hash[16], size_t begun, const uint8_t *bytes, size_t len)

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/be.h"
 #include "card/service/frame.h"
 
 enum {
@@ -18,18 +19,6 @@ enum {
     FLAGS_PSH_ACK = 0x18
 };
 
-static void put16(uint8_t *to, uint32_t value)
-{
-    to[0] = (uint8_t)(value >> 8);
-    to[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *to, uint32_t value)
-{
-    put16(to, value >> 16);
-    put16(to + 2, value & 0xffff);
-}
-
 /* Both headers' addresses as they are seen in the record's lane. Returns the length of the IP header. */
 static size_t put_ip(uint8_t *ip, const struct sl_engine_flow_key *key, unsigned lane, uint32_t tcp_bytes)
 {
@@ -38,7 +27,7 @@ static size_t put_ip(uint8_t *ip, const struct sl_engine_flow_key *key, unsigned
     if (key->version == 4) {
         memset(ip, 0, IPV4);
         ip[0] = 0x45;
-        put16(ip + 2, IPV4 + tcp_bytes);
+        sl_store_be16(ip + 2, IPV4 + tcp_bytes);
         ip[8] = HOPS;
         ip[9] = IPPROTO_TCP;
         memcpy(ip + 12, src, 4);
@@ -47,7 +36,7 @@ static size_t put_ip(uint8_t *ip, const struct sl_engine_flow_key *key, unsigned
     }
     memset(ip, 0, IPV6);
     ip[0] = 0x60;
-    put16(ip + 4, tcp_bytes);
+    sl_store_be16(ip + 4, tcp_bytes);
     ip[6] = IPPROTO_TCP;
     ip[7] = HOPS;
     memcpy(ip + 8, src, 16);
@@ -68,18 +57,18 @@ void sl_card_mirror_write(struct sl_capture_writer *writer, uint64_t time_ns, co
     frame[5] = lane == 0 ? 2 : 1; /* made-up stations: 02:..:01 is inside, 02:..:02 outside */
     frame[11] = lane == 0 ? 1 : 2;
     frame[0] = frame[6] = 2;
-    put16(frame + 12, key->version == 4 ? 0x0800 : 0x86dd);
+    sl_store_be16(frame + 12, key->version == 4 ? 0x0800 : 0x86dd);
     uint8_t *ip = frame + ETHERNET;
     size_t ip_bytes = put_ip(ip, key, lane, TCP + record->count);
     uint8_t *tcp = ip + ip_bytes;
     memset(tcp, 0, TCP);
-    put16(tcp, lane == 0 ? key->sport : key->dport);
-    put16(tcp + 2, lane == 0 ? key->dport : key->sport);
-    put32(tcp + 4, 1 + session->mirror_seq[lane]);
-    put32(tcp + 8, 1 + session->mirror_seq[1 - lane]);
+    sl_store_be16(tcp, lane == 0 ? key->sport : key->dport);
+    sl_store_be16(tcp + 2, lane == 0 ? key->dport : key->sport);
+    sl_store_be32(tcp + 4, 1 + session->mirror_seq[lane]);
+    sl_store_be32(tcp + 8, 1 + session->mirror_seq[1 - lane]);
     tcp[12] = TCP / 4 << 4;
     tcp[13] = FLAGS_PSH_ACK;
-    put16(tcp + 14, WINDOW);
+    sl_store_be16(tcp + 14, WINDOW);
     memcpy(tcp + TCP, record->bytes, record->count);
     const struct sl_frame_view view = {.key = {.proto = IPPROTO_TCP, .version = key->version},
                                        .l3 = ETHERNET,
