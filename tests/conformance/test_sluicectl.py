@@ -173,7 +173,9 @@ def test_ctl_rules_and_objects(host):
     host.ctl("object", "add", "network", "lab", "2001:db8::/32")
     host.ctl("object", "add", "service", "web", "443", "8000-8099")
     host.ctl("object", "add", "host", "banks", "*.bank.example")
-    objects = host.ctl("object", "list").out
+    listed = host.ctl("object", "list")
+    assert "differs from the running" in listed.err and "differs" not in host.ctl("object", "list", "--running").err
+    objects = listed.out
     assert "10.1.0.0/16 192.0.2.7 2001:db8::/32" in objects and "172.16.1.1 @lab" in objects and "8000-8099" in objects
     assert host.ctl("object", "list", "-o", "json").json["hosts"][0]["patterns"] == ["*.bank.example"]
     host.ctl("rule", "add", "decrypt", "all", "--service", "web")
