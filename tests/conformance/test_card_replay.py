@@ -236,6 +236,18 @@ def test_a_hole_that_stays(tmp_path, punted, passed):
     assert 'punted_for="ahead 93"' in log
 
 
+def test_a_hole_behind_what_came_by_another_frame(tmp_path):
+    """A frame that waited, and that the card then has no use for, does not keep those behind it waiting."""
+    one, texts = Session(), [os.urandom(20) for _ in range(200)]
+    frames = [one.send(0, text) for text in texts]
+    together = there(1000 + len(payload(frames[0])), b"".join(payload(raw) for raw in frames[1:-1]))
+    write_pcap(tmp_path / "in", [frames[0], frames[2], frames[-1], together])
+    log = run("--pcap", tmp_path / "in", tmp_path / "out", "--sessions", sessions_file(tmp_path / "sessions", one.install),
+              "--punted", "drop")
+    assert texts_of(one, 0, stream_of(read_pcap(tmp_path / "out"), 0, 1000)) == b"".join(texts)
+    assert totals(log)["sent"] == 3 and 'punted_for="old 1"' in log and totals(log)["waited"] == 2
+
+
 def test_sessions_files(tmp_path):
     write_pcap(tmp_path / "in", [there(1)])
     good = sessions_file(tmp_path / "good", forward(1))

@@ -33,6 +33,7 @@ struct sl_replay {
     struct sl_engine_frame burst[BURST];
     uint8_t *copies;                /* BURST frames, for those that are changed */
     struct sl_waiting_frame *again; /* the burst is of these: frames that were punted before. NULL: it is of the capture */
+    size_t again_line, again_put;   /* their line; so many of them wait again */
     struct sl_waiting *waiting;     /* a line for each key and lane */
     size_t count, given;
     uint64_t time_ns;
@@ -189,17 +190,18 @@ static void free_again(struct sl_replay *r)
     }
 }
 
-/* The next burst is of frames that wait, if there are any whose turn may have come. */
+/* The next burst is of frames that wait, if there are any whose turn may have come. Whatever became of one that does not wait any
+ * more, those behind it are tried next. */
 static bool fill_again(struct sl_replay *r)
 {
-    size_t line;
-
-    r->count = r->given = 0;
+    if (r->again != NULL && r->again_put < r->count)
+        sl_waiting_stir(r->waiting, r->again_line);
+    r->count = r->given = r->again_put = 0;
     free_again(r);
-    r->again = sl_waiting_take(r->waiting, BURST, &line);
+    r->again = sl_waiting_take(r->waiting, BURST, &r->again_line);
     for (struct sl_waiting_frame *f = r->again; f != NULL; f = f->next)
         r->burst[r->count++] = (struct sl_engine_frame){
-            .bytes = f->bytes, .count = f->count, .lane = (uint8_t)(line % SL_ENGINE_LANES), .kind = SL_FRAME_INJECT};
+            .bytes = f->bytes, .count = f->count, .lane = (uint8_t)(r->again_line % SL_ENGINE_LANES), .kind = SL_FRAME_INJECT};
     return r->count > 0;
 }
 
@@ -283,6 +285,7 @@ static bool waits(struct sl_replay *r, const struct sl_engine_result *result)
     if (!sl_waiting_put(r->waiting, line, &frame, result->bytes, r->again == NULL))
         return false;
     r->totals.waited += r->again == NULL;
+    r->again_put += r->again != NULL;
     return true;
 }
 
