@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluice-card as a wire between two network interfaces: real TCP between namespaces goes through the card."""
+import fcntl
 import hashlib
+import json
 import os
 import re
 import socket
 import struct
+import termios
 import threading
 
 import pytest
@@ -95,6 +98,11 @@ def across(from_sock, to_sock, data, size=None):
     return got
 
 
+def unacknowledged(sock):
+    """Bytes that were sent and whose acknowledgement has not come."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+
 def digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -113,6 +121,7 @@ def test_a_wire(cable, start, card):
     client6, server6 = pair(cable, SERVER6)
     for one, other in ((client, server), (server, client), (client6, server6), (server6, client6)):
         assert digest(across(one, other, data)) == digest(data)
+    wait_for(lambda: not any(map(unacknowledged, (client, server, client6, server6))), "the last acknowledgements")
     counters = agent.call("GetCounters")
     assert counters.inside.frames_out > 1000 and counters.outside.frames_out > 1000
     assert {one.reason for one in counters.punted_for} <= {"rule", "not_ip", "extension"}  # ARP; multicast listeners
@@ -224,19 +233,23 @@ def test_records_of_a_living_connection(cable, start, card, tmp_path):
     assert all(text[at:at + 900] in plain for text in texts for at in (18, 100_000, 699_000))
 
 
+def raw(space):
+    """A socket for whole frames."""
+    def make():
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        sock.bind(("eth0", 0))
+        return sock
+
+    return space.inside(make)
+
+
 def test_frames_as_they_were(cable, start):
     """VLAN tags, which the kernel takes off, stand in the frame again; what is not IP passes byte for byte."""
     start("cpu")
     body = os.urandom(50)
     frames = [b"\xff" * 6 + b"\x02" * 6 + head + body for head in (
         b"\x88\xb5", struct.pack(">HH", 0x8100, 0x2007) + b"\x88\xb5", struct.pack(">HHHH", 0x88a8, 5, 0x8100, 7) + b"\x88\xb5")]
-
-    def raw(protocol):
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
-        sock.bind(("eth0", protocol))
-        return sock
-
-    with Wire(cable.server, "eth0", keep=True) as wire, cable.client.inside(lambda: raw(0x88b5)) as sender:
+    with Wire(cable.server, "eth0", keep=True) as wire, raw(cable.client) as sender:
         for frame in frames:
             sender.send(frame)
         untagged = frames[0][:12]  # the receiving kernel takes tags off, too
@@ -260,6 +273,58 @@ def test_frames_that_are_too_long(cable, start):
         server.close()
     assert agent.stop() == 0
     assert sum(agent.totals()[name]["too_long"] for name in ("inside", "outside")) > 0  # for the card, or for the way out
+
+
+def test_frames_of_another_mtu(cable, start):
+    """What an interface does not take is counted, to the byte; an MTU that changes is noticed."""
+    agent = start("cpu")
+    links = ((cable.client, "eth0"), (cable.server, "eth0"), (cable.gateway, "inside"), (cable.gateway, "outside"))
+    stations = b"\xff" * 6 + b"\x02" * 6
+    longest, tagged, large = (stations + head + os.urandom(size) for head, size in (
+        (b"\x88\xb5", 1500), (struct.pack(">HH", 0x8100, 7) + b"\x88\xb5", 1500), (b"\x88\xb5", 1600)))
+    try:
+        cable.client.run("ip", "link", "set", "eth0", "mtu", "1600")
+        with Wire(cable.server, "eth0", keep=True) as wire, raw(cable.client) as sock:
+            for frame in (longest + b"1", longest + b"1234", longest, tagged):
+                sock.send(frame)
+            wait_for(lambda: any(f.endswith(tagged[18:]) for _, f in wire.packets), "the longest frame with a tag")
+            assert [f for _, f in wire.packets if f.startswith(longest)] == [longest]
+            for space, name in links:
+                space.run("ip", "link", "set", name, "mtu", "1600")
+            wait_for(lambda: sock.send(large) and any(f == large for _, f in wire.packets), "a larger frame", interval=0.2)
+    finally:
+        for space, name in links:
+            space.run("ip", "link", "set", name, "mtu", "1500")
+    assert agent.stop() == 0
+    totals = agent.totals()
+    assert totals["outside"]["too_long"] >= 2 and totals["inside"]["too_long"] == 0
+    assert totals["inside"]["in"] == totals["outside"]["out"] + totals["outside"]["too_long"]
+
+
+def test_nothing_passes_before_the_sessions(cable, tmp_path):
+    """Sessions of a file are installed before the first frame is taken; with a file that is wrong, none is."""
+    install = {"key": {"src": CLIENT, "dst": SERVER, "dport": PORT, "proto": 6}, "action": "FORWARD"}
+    commands = [{"flow": 1 + i % 20_000, "install": {**install, "key": {**install["key"], "sport": 10_000 + i}}}
+                for i in range(20_001)]
+    path = tmp_path / "sessions"
+    path.write_text(json.dumps({"commands": commands}))
+    path.chmod(0o600)
+    over = threading.Event()
+    with raw(cable.client) as sock:
+        def send():
+            while not over.wait(0.001):
+                sock.send(b"\xff" * 6 + b"\x02" * 6 + b"\x88\xb5" + bytes(50))
+
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        try:
+            done = cable.gateway.run(build_folder() / "bin" / "sluice-card", "--ports", "inside,outside", "--sessions", path,
+                                     check=False)
+        finally:
+            over.set()
+            sender.join(60)
+    assert done.returncode == 1 and "commands[20000]: " in done.stderr, done.stderr
+    assert "wire closed sent=0 punted_passed=0 " in done.stderr and "interface=inside in=0 out=0 " in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("ports, words", [("inside,nowhere", "nowhere: there is no such network interface"),

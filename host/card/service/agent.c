@@ -223,6 +223,8 @@ sl_err sl_card_agent_start(const struct sl_card_options *options, struct sl_card
            SL_U64("tcp_port", sl_card_service_tcp_port(agent->service)));
     if (agent->replay != NULL)
         sl_replay_set_loop(agent->replay, agent->loop);
+    if (agent->wire != NULL)
+        sl_wire_begin(agent->wire);
     *out = agent;
     return SL_OK;
 }

@@ -23,6 +23,7 @@ enum {
     BLOCK = 1 << 17, /* the kernel allocates a ring in pieces of this */
     SLOTS = 1 << 10, /* of a ring */
     VLAN = 4,        /* bytes of a tag */
+    TAGGED = 0x8100, /* the kernel leaves room for this tag beyond the MTU, and for no other */
     STATIONS = 12,   /* bytes of both addresses, in front of it */
     ETHERNET = 14,
     TX_AT = sizeof(struct tpacket2_hdr) /* where the kernel looks for a frame that is to go out */
@@ -31,10 +32,11 @@ static_assert(sizeof(struct tpacket2_hdr) % TPACKET_ALIGNMENT == 0, "the frame f
 
 struct sl_ring_port {
     int fd;
+    unsigned index;         /* of the interface */
     uint8_t *map, *rx, *tx; /* SLOTS slots each */
     size_t looked, next_in; /* of the slots from next_in on, so many were made ready */
     size_t next_out, unsent_from, busy;
-    uint32_t frame_max; /* that the interface sends */
+    uint32_t frame_max; /* that the interface sends, without a tag */
     struct sl_ring_counters counters;
 };
 
@@ -97,11 +99,22 @@ static sl_err map_rings(struct sl_ring_port *port, const char *name, struct sl_d
     return SL_OK;
 }
 
-static sl_err check_interface(struct sl_ring_port *port, const char *name, int *index, struct sl_diag *diag)
+/* False: the interface has gone. */
+static bool learn_frame_max(struct sl_ring_port *port)
+{
+    struct ifreq request = {.ifr_mtu = 0};
+
+    if (if_indextoname(port->index, request.ifr_name) == NULL || ioctl(port->fd, SIOCGIFMTU, &request) != 0)
+        return false;
+    port->frame_max = (uint32_t)request.ifr_mtu + ETHERNET;
+    return true;
+}
+
+static sl_err check_interface(struct sl_ring_port *port, const char *name, struct sl_diag *diag)
 {
     struct ifreq request = {.ifr_ifindex = 0};
 
-    if (strlen(name) >= sizeof request.ifr_name || (*index = (int)if_nametoindex(name)) == 0)
+    if (strlen(name) >= sizeof request.ifr_name || (port->index = if_nametoindex(name)) == 0)
         return sl_fail(diag, SL_ERR_NOT_FOUND, "%s: there is no such network interface", name);
     memcpy(request.ifr_name, name, strlen(name) + 1);
     if (ioctl(port->fd, SIOCGIFHWADDR, &request) != 0)
@@ -112,26 +125,23 @@ static sl_err check_interface(struct sl_ring_port *port, const char *name, int *
         return failed(name, "its state", diag);
     if ((request.ifr_flags & IFF_UP) == 0)
         return sl_fail(diag, SL_ERR_UNSUPPORTED, "%s: the interface is down: ip link set %s up", name, name);
-    if (ioctl(port->fd, SIOCGIFMTU, &request) != 0)
-        return failed(name, "its MTU", diag);
-    port->frame_max = (uint32_t)request.ifr_mtu + ETHERNET + VLAN;
-    return SL_OK;
+    return learn_frame_max(port) ? SL_OK : failed(name, "its MTU", diag);
 }
 
 sl_err sl_ring_port_open(const char *name, struct sl_ring_port **out, struct sl_diag *diag)
 {
     struct sl_ring_port *port = calloc(1, sizeof *port);
-    int index = 0;
     sl_err err;
 
     if (port == NULL)
         return sl_fail(diag, SL_ERR_NOMEM, "out of memory");
     /* Protocol 0: nothing comes in before it is bound to one interface. */
     port->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    err = port->fd < 0 ? failed(name, "socket", diag) : check_interface(port, name, &index, diag);
+    err = port->fd < 0 ? failed(name, "socket", diag) : check_interface(port, name, diag);
     if (!err)
         err = map_rings(port, name, diag);
     if (!err) {
+        const int index = (int)port->index;
         const struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index};
         const struct packet_mreq whole = {.mr_ifindex = index, .mr_type = PACKET_MR_PROMISC};
         err = set(port, name, PACKET_ADD_MEMBERSHIP, &whole, sizeof whole, diag);
@@ -229,11 +239,18 @@ size_t sl_ring_port_room(struct sl_ring_port *port)
     return SLOTS - port->busy;
 }
 
+/* The kernel would drop another one without a word. */
+static bool fits(const struct sl_ring_port *port, const uint8_t *bytes, uint32_t count)
+{
+    const bool tagged = count > ETHERNET && bytes[STATIONS] == TAGGED >> 8 && bytes[STATIONS + 1] == (TAGGED & 0xff);
+    return count <= SLOT - TX_AT && count <= port->frame_max + (tagged ? VLAN : 0);
+}
+
 void sl_ring_port_put(struct sl_ring_port *port, const uint8_t *bytes, uint32_t count)
 {
     struct tpacket2_hdr *h = slot(port->tx, port->next_out);
 
-    if (count > port->frame_max) {
+    if (!fits(port, bytes, count)) {
         port->counters.too_long++;
         return;
     }
@@ -261,5 +278,6 @@ void sl_ring_port_counters(struct sl_ring_port *port, struct sl_ring_counters *o
 
     if (getsockopt(port->fd, SOL_PACKET, PACKET_STATISTICS, &since, &size) == 0)
         port->counters.no_room += since.tp_drops;
+    learn_frame_max(port);
     *out = port->counters;
 }

@@ -53,4 +53,5 @@ void sl_ring_port_put(struct sl_ring_port *port, const uint8_t *bytes, uint32_t 
  */
 sl_err sl_ring_port_flush(struct sl_ring_port *port);
 
+/* Also looks whether the interface's MTU has changed: call it now and then. */
 void sl_ring_port_counters(struct sl_ring_port *port, struct sl_ring_counters *out);

@@ -12,6 +12,7 @@ struct sl_wire {
     struct sl_wire_options options;
     struct sl_ring_port *port[SL_ENGINE_LANES]; /* inside, outside */
     bool down[SL_ENGINE_LANES];
+    bool begun;
     uint64_t looked_ns;
     struct sl_wire_totals totals;
 };
@@ -131,11 +132,18 @@ static void look(struct sl_wire *w)
     }
 }
 
+void sl_wire_begin(struct sl_wire *wire)
+{
+    __atomic_store_n(&wire->begun, true, __ATOMIC_RELEASE);
+}
+
 bool sl_wire_poll(void *wire, struct sl_engine *engine)
 {
     struct sl_wire *w = wire;
-    bool busy = take_results(w, engine);
 
+    if (!__atomic_load_n(&w->begun, __ATOMIC_ACQUIRE))
+        return false;
+    bool busy = take_results(w, engine);
     for (unsigned lane = 0; lane < SL_ENGINE_LANES; lane++)
         busy |= give(w, engine, lane);
     look(w);

@@ -38,6 +38,8 @@ struct sl_wire;
 
 /* As sl_ring_port_open. */
 sl_err sl_wire_open(const struct sl_wire_options *options, struct sl_wire **out, struct sl_diag *diag);
+/* From now on frames are taken. What came before waits, or was lost, in the ports' rings. From any thread. */
+void sl_wire_begin(struct sl_wire *wire);
 /* For sl_card_hooks.ports. */
 bool sl_wire_poll(void *wire, struct sl_engine *engine);
 /* After the loop has stopped. */
