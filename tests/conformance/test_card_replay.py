@@ -248,6 +248,24 @@ def test_a_hole_behind_what_came_by_another_frame(tmp_path):
     assert totals(log)["sent"] == 3 and 'punted_for="old 1"' in log and totals(log)["waited"] == 2
 
 
+def test_a_reset_in_the_middle(tmp_path):
+    """The engine counts from 0 again; the replay does not lose count."""
+    write_pcap(tmp_path / "in", [there(1, bytes(20)), back(1, bytes(20))] * 8_000)
+    agent = Agent(tmp_path, "--pcap", tmp_path / "in", tmp_path / "out", "--wait-sessions", 1, "--stay")
+    drop = [pb.RuleSet(lane=number, default_action=pb.DROP) for number in (0, 1)]
+    for rules in drop:
+        agent.card.SetRules(rules)
+    assert [one.code for one in agent.program(forward(1))] == [pb.OK]
+    while "replay done" not in agent.log():
+        agent.card.Reset(pb.ResetRequest())
+        for rules in drop:
+            agent.card.SetRules(rules)
+    log = agent.close()
+    assert "replay failed" not in log
+    told = totals(log)
+    assert told["frames"] == 16_000 == told["punted_passed"] + told["dropped_by_card"]
+
+
 def test_sessions_files(tmp_path):
     write_pcap(tmp_path / "in", [there(1)])
     good = sessions_file(tmp_path / "good", forward(1))

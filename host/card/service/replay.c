@@ -39,10 +39,11 @@ struct sl_replay {
     uint64_t time_ns;
     struct sl_capture_frame ahead; /* read, and of the other lane */
     bool has_ahead;
-    uint64_t accepted;     /* frames that the engine has taken */
-    uint64_t settled;      /* of them, those whose fate is known: results, and by the engine's counters */
-    uint64_t gone_before;  /* dropped and lost before the replay began, by the counters of `engine` */
-    uint64_t gone_earlier; /* dropped, or lost, in an engine that died in the middle */
+    uint64_t accepted;           /* frames that the engine has taken */
+    uint64_t settled;            /* of them, those whose fate is known: results, and by the engine's counters */
+    uint64_t gone_before;        /* dropped and lost before the replay began, by the counters of `engine` */
+    uint64_t gone_earlier;       /* dropped, or lost, in an engine that died in the middle, or before a reset */
+    uint64_t gone_seen, in_seen; /* by the counters, when they were looked at last: dropped and lost; all that it was given */
     const struct sl_engine *engine;
     uint64_t waiting_since_ns;
     struct sl_replay_totals totals;
@@ -318,21 +319,34 @@ static bool take_results(struct sl_replay *r, struct sl_engine *engine)
     return n > 0;
 }
 
-static uint64_t gone(struct sl_engine *engine)
+/* Dropped and lost so far. A reset lets the engine count from 0 again: so this is looked at before one can come between, as soon as
+ * frames were given. */
+static uint64_t lost(struct sl_replay *r, struct sl_engine *engine)
 {
     struct sl_engine_counters c;
     sl_engine_counters(engine, &c);
-    return c.drops[0] + c.drops[1] + c.lost;
+    const uint64_t in = c.frames_in[0] + c.frames_in[1];
+
+    if (in < r->in_seen) {
+        r->gone_earlier += r->gone_seen - r->gone_before;
+        r->gone_before = 0;
+    }
+    r->in_seen = in;
+    r->gone_seen = c.drops[0] + c.drops[1] + c.lost;
+    return r->gone_earlier + (r->gone_seen - r->gone_before);
 }
 
-/* Dropped and lost so far. */
-static uint64_t lost(const struct sl_replay *r, struct sl_engine *engine)
+/* From now on the counters of this engine hold. */
+static void begin_counting(struct sl_replay *r, struct sl_engine *engine)
 {
-    return r->gone_earlier + (gone(engine) - r->gone_before);
+    r->in_seen = r->gone_before = 0;
+    lost(r, engine);
+    r->gone_before = r->gone_seen;
+    r->engine = engine;
 }
 
 /* Whether it is known what became of every frame given so far. */
-static bool settled(const struct sl_replay *r, struct sl_engine *engine)
+static bool settled(struct sl_replay *r, struct sl_engine *engine)
 {
     return r->settled + lost(r, engine) >= r->accepted;
 }
@@ -341,8 +355,7 @@ static bool settled(const struct sl_replay *r, struct sl_engine *engine)
 static void move(struct sl_replay *r, struct sl_engine *engine)
 {
     r->gone_earlier = r->accepted - r->settled;
-    r->gone_before = gone(engine);
-    r->engine = engine;
+    begin_counting(r, engine);
 }
 
 static bool begin(struct sl_replay *r, struct sl_engine *engine)
@@ -364,8 +377,7 @@ static bool begin(struct sl_replay *r, struct sl_engine *engine)
         finish(r, sl_fail(&r->diag, SL_ERR_NOMEM, "out of memory"));
         return true;
     }
-    r->gone_before = gone(engine);
-    r->engine = engine;
+    begin_counting(r, engine);
     r->state = RUNNING;
     sl_log(SL_LOG_INFO, "card", "replay begins", SL_STR("capture", r->options->in), SL_U64("sessions", r->key_count));
     return true;
@@ -381,6 +393,7 @@ static bool give(struct sl_replay *r, struct sl_engine *engine)
         size_t n = sl_engine_send(engine, r->burst + r->given, r->count - r->given);
         r->given += n;
         r->accepted += n;
+        lost(r, engine);
         r->waiting_since_ns = now;
         return n > 0;
     }
