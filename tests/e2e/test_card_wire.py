@@ -301,6 +301,30 @@ def test_frames_of_another_mtu(cable, start):
     assert totals["inside"]["in"] == totals["outside"]["out"] + totals["outside"]["too_long"]
 
 
+def test_an_interface_that_goes_down(cable, start):
+    """It is told, and so is its return; nothing passes twice or out of order."""
+    agent, body = start("cpu"), os.urandom(40)
+    numbers = iter(range(1 << 32))
+
+    def send():
+        return sock.send(b"\xff" * 6 + b"\x02" * 6 + b"\x88\xb5" + body + struct.pack(">I", next(numbers)))
+
+    def came():
+        return [int.from_bytes(f[54:58], "big") for _, f in wire.packets if f[14:54] == body]
+
+    with Wire(cable.server, "eth0", keep=True) as wire, raw(cable.client) as sock:
+        cable.gateway.run("ip", "link", "set", "outside", "down")
+        try:
+            for _ in range(200):
+                send()
+            wait_for(lambda: "a port sends nothing" in agent.log(), "the fault to be told")
+        finally:
+            cable.gateway.run("ip", "link", "set", "outside", "up")
+        wait_for(lambda: "a port sends again" in agent.log(), "the end of it to be told")
+        wait_for(lambda: send() and any(number >= 200 for number in came()), "a frame sent afterwards")
+        assert came() == sorted(set(came()))
+
+
 def test_nothing_passes_before_the_sessions(cable, tmp_path):
     """Sessions of a file are installed before the first frame is taken; with a file that is wrong, none is."""
     install = {"key": {"src": CLIENT, "dst": SERVER, "dport": PORT, "proto": 6}, "action": "FORWARD"}
