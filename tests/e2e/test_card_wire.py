@@ -19,6 +19,7 @@ from lab.wire import Wire
 
 CLIENT, SERVER, PORT = "10.99.0.1", "10.99.0.2", 7000
 CLIENT6, SERVER6 = "fd99::1", "fd99::2"
+STRANGERS = ("10.99.0.12", "fd99::12")  # of the server too, but the client has to find out where
 
 
 class WireCard(Card):
@@ -48,10 +49,17 @@ def cable_lab():
     try:
         for name in ("inside", "outside"):
             lab.gateway.run("ip", "address", "flush", "dev", name)
-        for space, own in ((lab.client, (CLIENT, CLIENT6)), (lab.server, (SERVER, SERVER6))):
+        ends = (lab.client, (CLIENT, CLIENT6)), (lab.server, (SERVER, SERVER6, *STRANGERS))
+        for space, own in ends:
             space.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off")
-            space.run("ip", "address", "add", f"{own[0]}/24", "dev", "eth0")
-            space.run("ip", "address", "add", f"{own[1]}/64", "dev", "eth0", "nodad")
+            for address in own:
+                prefix = [f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]
+                space.run("ip", "address", "add", *prefix, "dev", "eth0")
+        # They know each other: who has asked in vain, while there was no wire, would otherwise tell so to the next connection.
+        for (space, _), (other, addresses) in (ends, ends[::-1]):
+            mac = re.search(r"link/ether (\S+)", other.run("ip", "link", "show", "eth0").stdout)[1]
+            for address in addresses[:2]:
+                space.run("ip", "neigh", "replace", address, "lladdr", mac, "nud", "permanent", "dev", "eth0")
         yield lab
     finally:
         lab.down()
@@ -112,8 +120,8 @@ def test_a_wire(cable, start, card):
     """What nobody decides passes, by the host; what a rule passes, by the card. Checksums that a sender left to its network card
     are right when they arrive."""
     agent, pb = start(card), messages()
-    for address in (SERVER, SERVER6):
-        cable.client.run("ping", "-c", "2", "-W", "20", address)
+    for address in (SERVER, SERVER6, *STRANGERS):
+        cable.client.run("ping", "-c", "3", "-W", "20", address)
     data = os.urandom(1 << 20)
     client, server = pair(cable)
     assert digest(across(client, server, data)) == digest(data)
@@ -147,22 +155,15 @@ def test_rules_and_sessions(cable, start):
     key = pb.FlowKey(src=CLIENT, sport=client.getsockname()[1], dst=SERVER, dport=PORT, proto=6)
     results = agent.program(pb.Command(cookie=1, flow=5, install=pb.Install(key=key, action=pb.FORWARD)))
     assert [one.code for one in results] == [pb.OK]
-    for space, address in ((cable.client, SERVER), (cable.server, CLIENT)):  # ARP is a rule's, too: both know each other
-        mac = re.search(r"lladdr (\S+)", space.run("ip", "neigh", "show", address).stdout)[1]
-        space.run("ip", "neigh", "replace", address, "lladdr", mac, "nud", "permanent", "dev", "eth0")
-    try:
-        data = os.urandom(300_000)
-        assert digest(across(client, server, data)) == digest(data)
-        (session,) = agent.call("ListSessions").sessions
-        assert session.inside.bytes > len(data) and session.inside.packets > len(data) // 1500
-        assert session.outside.packets > 0
-        assert cable.client.run("ping", "-c", "1", "-W", "1", SERVER, check=False).returncode == 1
-        client.close()
-        server.close()
-        wait_for(lambda: len([e for e in agent.events if e.kind == pb.FIN]) == 2, "both FIN")
-    finally:
-        for space, address in ((cable.client, SERVER), (cable.server, CLIENT)):
-            space.run("ip", "neigh", "del", address, "dev", "eth0")
+    data = os.urandom(300_000)
+    assert digest(across(client, server, data)) == digest(data)
+    (session,) = agent.call("ListSessions").sessions
+    assert session.inside.bytes > len(data) and session.inside.packets > len(data) // 1500
+    assert session.outside.packets > 0
+    assert cable.client.run("ping", "-c", "1", "-W", "1", SERVER, check=False).returncode == 1
+    client.close()
+    server.close()
+    wait_for(lambda: len([e for e in agent.events if e.kind == pb.FIN]) == 2, "both FIN")
 
 
 class Leg:
