@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/be.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "card/numbers.h"
@@ -264,11 +265,6 @@ static void write_waiting(struct sl_replay *r)
     }
 }
 
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
 /* Whether the punted frame waits for its turn now. */
 static bool waits(struct sl_replay *r, const struct sl_engine_result *result)
 {
@@ -281,7 +277,7 @@ static bool waits(struct sl_replay *r, const struct sl_engine_result *result)
     const uint8_t *tcp = result->bytes + view.l4;
     const size_t header = (size_t)(tcp[12] >> 4) * 4, bytes = view.end - view.l4;
     const uint32_t flags = ((tcp[13] & SL_TCP_SYN) != 0 ? 1u : 0u) + ((tcp[13] & SL_TCP_FIN) != 0 ? 1u : 0u);
-    struct sl_waiting_frame frame = {.seq = get32(tcp + 4), .count = result->count, .reason = result->punt.reason};
+    struct sl_waiting_frame frame = {.seq = sl_load_be32(tcp + 4), .count = result->count, .reason = result->punt.reason};
     frame.end = frame.seq + (uint32_t)(bytes > header ? bytes - header : 0) + flags;
     if (!sl_waiting_put(r->waiting, line, &frame, result->bytes, r->again == NULL))
         return false;

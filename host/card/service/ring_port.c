@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/be.h"
 #include "card/engine.h"
 #include "card/service/frame.h"
 
@@ -168,12 +169,6 @@ void sl_ring_port_close(struct sl_ring_port *port)
 
 /* ---- in ---- */
 
-static void put16(uint8_t *to, unsigned value)
-{
-    to[0] = (uint8_t)(value >> 8);
-    to[1] = (uint8_t)value;
-}
-
 /* The frame as it came over the wire. The kernel leaves room for a tag in front of it: it aligns the IP header to 16 bytes, behind
  * 16 bytes at least for the Ethernet header. */
 static void restore(struct tpacket2_hdr *h, uint32_t status)
@@ -182,8 +177,8 @@ static void restore(struct tpacket2_hdr *h, uint32_t status)
 
     if ((status & TP_STATUS_VLAN_VALID) != 0 && h->tp_snaplen >= STATIONS) {
         memmove(frame - VLAN, frame, STATIONS);
-        put16(frame + STATIONS - VLAN, (status & TP_STATUS_VLAN_TPID_VALID) != 0 ? h->tp_vlan_tpid : ETH_P_8021Q);
-        put16(frame + STATIONS - VLAN + 2, h->tp_vlan_tci);
+        sl_store_be16(frame + STATIONS - VLAN, (status & TP_STATUS_VLAN_TPID_VALID) != 0 ? h->tp_vlan_tpid : ETH_P_8021Q);
+        sl_store_be16(frame + STATIONS - VLAN + 2, h->tp_vlan_tci);
         h->tp_mac = (uint16_t)(h->tp_mac - VLAN);
         h->tp_snaplen += VLAN;
         h->tp_len += VLAN;
