@@ -59,7 +59,7 @@ struct sl_engine_options {
     const char *public_key; /* xrt: PEM file that the manifest's signature must match; NULL: the signature is not checked */
     unsigned device;        /* xrt: index of the card */
     const char *worker;     /* xrt: program that talks to XRT; NULL: sluice-card-xrt beside the running program */
-    uint32_t dead_after_ms; /* xrt: a card that has not moved for so long is dead; 0: 800 */
+    uint32_t dead_after_ms; /* xrt: a card that has not moved for so long is dead; 0: 800. While it opens, 10 s at least */
 };
 
 /* SL_ERR_NOMEM; SL_ERR_INVALID: an option; xrt also: SL_ERR_UNAVAILABLE (no XRT, no card), SL_ERR_AUTH (manifest or signature does

@@ -32,7 +32,7 @@ enum {
     COMMANDS_OF_JOB = 2 + 3 * SL_CARD_CUCKOO_WRITES,
     RECEIVE_MAX = 64,
     DEAD_AFTER_MS = 800,
-    OPEN_MS = 10000, /* for the first answers */
+    OPEN_MS = 10000, /* for the first answers, or dead_after if that is longer */
     CLEAN_MS = 1000, /* for the last ones, */
     CLEAN_SESSIONS = 256,
     TOTALS_US = 500,
@@ -739,7 +739,7 @@ static void link_info(const struct sl_engine *engine, struct sl_engine_info *out
 /* Waits until all jobs are done. False: dead, or it takes too long. */
 static bool wait_jobs(struct link_engine *e)
 {
-    const uint64_t end = mono_ns() + (uint64_t)OPEN_MS * SL_NS_PER_MS;
+    const uint64_t end = mono_ns() + e->dead_after_ns;
     while (!e->dead && e->job_first != e->job_next && mono_ns() < end) {
         poll_card(e);
         if (e->link->operations->turn == NULL)
@@ -831,7 +831,8 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
     e->link = link;
     e->room = options->sessions != 0 && options->sessions < r->sessions ? options->sessions : r->sessions;
     e->seal_limit = seal_limit;
-    e->dead_after_ns = (uint64_t)OPEN_MS * SL_NS_PER_MS;
+    const uint64_t dead_after_ms = options->dead_after_ms != 0 ? options->dead_after_ms : DEAD_AFTER_MS;
+    e->dead_after_ns = (dead_after_ms > OPEN_MS ? dead_after_ms : OPEN_MS) * SL_NS_PER_MS;
     e->polled_ns = e->waits_ns = mono_ns();
     for (unsigned i = 0; i < SL_ENGINE_LANES; i++) {
         e->lane[i].to_card = (struct card_ring){.memory = r->lane[i].to_card, .lines = r->lane[i].to_card_lines};
@@ -849,7 +850,7 @@ sl_err sl_engine_open_link(struct sl_card_link *link, const struct sl_engine_opt
         link_close(&e->head);
         return err;
     }
-    e->dead_after_ns = (uint64_t)(options->dead_after_ms != 0 ? options->dead_after_ms : DEAD_AFTER_MS) * SL_NS_PER_MS;
+    e->dead_after_ns = dead_after_ms * SL_NS_PER_MS;
     e->polled_ns = e->waits_ns = mono_ns();
     *out = &e->head;
     return SL_OK;
