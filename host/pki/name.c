@@ -178,6 +178,7 @@ sl_err sl_name_parse(const char *text, struct sl_name *out)
     struct sl_name name = {0};
     size_t len = text ? strlen(text) : 0;
     char plain[INET6_ADDRSTRLEN + 1];
+    uint8_t address[4];
     sl_err err = SL_OK;
 
     *out = name;
@@ -199,6 +200,9 @@ sl_err sl_name_parse(const char *text, struct sl_name *out)
         err = parse_dns(text, len, &name);
     if (err)
         return err;
+    /* "192.0.2.1." may not become a DNS name with the text of an address: whoever reads it again would take it for one. */
+    if (!name.ip_len && inet_pton(AF_INET, name.text, address) == 1)
+        return SL_ERR_INVALID;
     if (name.ip_len && !inet_ntop(name.ip_len == 4 ? AF_INET : AF_INET6, name.ip, name.text, sizeof(name.text)))
         return SL_ERR_INVALID;
     *out = name;

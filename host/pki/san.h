@@ -22,8 +22,8 @@ struct sl_name {
     size_t ip_len; /* 0: a DNS name; 4 or 16: an address */
 };
 
-/* SL_ERR_INVALID: neither a host name nor an address; then *out is empty. Labels in UTF-8 are converted with Punycode after
- * lower-casing ASCII only: other letters must be in lower case already. */
+/* SL_ERR_INVALID: neither a host name nor an address (nor is an IPv4 address with a final dot); then *out is empty. Labels in UTF-8
+ * are converted with Punycode after lower-casing ASCII only: other letters must be in lower case already. */
 sl_err sl_name_parse(const char *text, struct sl_name *out);
 
 /* One pattern ("www.example.com", "*.example.com") of len bytes as it stands in a certificate, against a parsed DNS name. */

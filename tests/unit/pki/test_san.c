@@ -30,6 +30,9 @@ static void names(void **state)
         {"192.0.2.1", "192.0.2.1", 4},
         {"2001:DB8::1", "2001:db8::1", 16},
         {"[2001:db8:0::1]", "2001:db8::1", 16},
+        {"192.0.2.1.", NULL, 0}, /* else a DNS name with the text of an address */
+        {"0.0.0.0.", NULL, 0},
+        {"192.0.2.1.example", "192.0.2.1.example", 0},
         {"", NULL, 0},
         {NULL, NULL, 0},
         {".", NULL, 0},
