@@ -11,7 +11,8 @@
  *
  * Punted frames are what the host would get. Here there is no host: they are passed on unchanged, or dropped. But what came before
  * its turn (behind a hole, or a KeyUpdate whose keys are missing) waits, as a host would hold it, and is fed to the card again when
- * something of its lane was sent; what still waits at the end is passed on or dropped then.
+ * something of its lane was sent, or what it waited behind turned out to be of no use; what still waits at the end is passed on or
+ * dropped then.
  */
 #pragma once
 
